@@ -1,0 +1,599 @@
+"""The command line: options -> library call -> one print.
+
+Nothing heavy is imported before a command needs it: ``pocketnas --help`` loads no torch.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from latency_tables.budget import Budget
+    from latency_tables.table import LatencyTable
+    from profilers.benchmark import BenchmarkReport
+    from profilers.host import HostRunner
+    from profilers.probes import Probe
+    from toolchain.config import RunConfig
+    from toolchain.graph import Graph
+    from toolchain.run_dir import RunDirectory
+    from toolchain.spaces.space import Space
+    from toolchain.tasks.classification import ClassificationData
+
+EXIT_ERROR = 1
+EXIT_BUDGET_MISSED = 3
+EXIT_INTERRUPTED = 130
+PROBE_SEED = 1
+
+app = typer.Typer(
+    help="Search a network that meets a millisecond budget, export it, prove it on the device.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    add_completion=False,
+)
+tables_app = typer.Typer(help="Look at latency tables.", no_args_is_help=True)
+zoo_app = typer.Typer(help="Published networks, rebuilt and counted.", no_args_is_help=True)
+app.add_typer(tables_app, name="tables")
+app.add_typer(zoo_app, name="zoo")
+
+Texts = list[str] | None
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, nothing else.")]
+Output = Annotated[Path, typer.Option("--output", "-o", help="Folder of the run.")]
+RunPath = Annotated[Path, typer.Argument(help="Folder of the run.")]
+Device = Annotated[str, typer.Option(help="Where to measure: host.")]
+Threads = Annotated[int, typer.Option(help="Threads the runtime is given.")]
+Sessions = Annotated[int, typer.Option(help="Times each network is loaded and measured afresh.")]
+Task = Annotated[str, typer.Option(help="fashion-mnist or image-folder.")]
+Data = Annotated[Path | None, typer.Option(help="Folder or archive of the task's images.")]
+ImageSize = Annotated[int | None, typer.Option(help="Resize images to so many pixels.")]
+SpaceName = Annotated[str, typer.Option("--space", help="Search space: shrinkcnn.")]
+SpaceSet = Annotated[Texts, typer.Option("--set", help="Setting of the space: name=value.")]
+Method = Annotated[str, typer.Option(help="Search method: autoshrink or random.")]
+MethodSet = Annotated[Texts, typer.Option(help="Setting of the method: name=value.")]
+Proxy = Annotated[str, typer.Option(help="Training of candidates: quick or paper.")]
+ProxySet = Annotated[Texts, typer.Option(help="Setting of the proxy: name=value.")]
+Epochs = Annotated[int, typer.Option(help="Epochs of the final training.")]
+TrainSet = Annotated[Texts, typer.Option(help="Setting of the final training: name=value.")]
+TablePath = Annotated[Path | None, typer.Option("--table", help="Latency table of the target.")]
+BudgetMs = Annotated[float | None, typer.Option(help="Hard limit on latency in ms.")]
+Confidence = Annotated[float, typer.Option(help="Probability that the limit must hold with.")]
+MeasureMissing = Annotated[bool, typer.Option(help="Measure kernels that the table lacks.")]
+Workers = Annotated[int, typer.Option(help="Processes that train candidates; 0: one a core.")]
+Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
+Resume = Annotated[bool, typer.Option(help="Go on where an interrupted call stopped.")]
+
+
+@app.command()
+def devices(as_json: Json = False) -> None:
+    """List where networks can be measured."""
+    target = _runner("host", 1).target
+    text = f"host  ready  {target.soc}, {target.abi}, {target.runtime} {target.runtime_version}"
+    _show([{"serial": "host", "state": "ready", **target.to_json()}] if as_json else text)
+
+
+@app.command()
+def profile(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Latency table to write.")],
+    device: Device = "host",
+    space: SpaceName = "shrinkcnn",
+    space_set: SpaceSet = None,
+    task: Annotated[str | None, typer.Option(help="Fit the space to this task's images.")] = None,
+    data: Data = None,
+    image_size: ImageSize = None,
+    threads: Threads = 1,
+    sessions: Sessions = 2,
+    seed: Seed = PROBE_SEED,
+    resume: Resume = False,
+    as_json: Json = False,
+) -> None:
+    """Measure every kernel of a search space and write a latency table."""
+    runner = _runner(device, threads)
+    images = _load_data(task, data, image_size) if task else None
+    table = _profile(runner, _space(space, space_set, images), output, sessions, seed, resume)
+    _show({"table": str(output), **table.to_json()} if as_json else table.summary())
+
+
+@app.command()
+def search(
+    output: Output,
+    task: Task = "fashion-mnist",
+    data: Data = None,
+    image_size: ImageSize = None,
+    space: SpaceName = "shrinkcnn",
+    space_set: SpaceSet = None,
+    method: Method = "autoshrink",
+    method_set: MethodSet = None,
+    proxy: Proxy = "quick",
+    proxy_set: ProxySet = None,
+    epochs: Epochs = 10,
+    train_set: TrainSet = None,
+    table: TablePath = None,
+    budget_ms: BudgetMs = None,
+    confidence: Confidence = 0.95,
+    measure_missing: MeasureMissing = False,
+    workers: Workers = 0,
+    seed: Seed = 0,
+    resume: Resume = False,
+    as_json: Json = False,
+) -> None:
+    """Search a network. The folder then holds everything that train and export need."""
+    images = _load_data(task, data, image_size)
+    config = _config(
+        task=task, data=data, image_size=image_size, method=method, method_set=method_set,
+        proxy=proxy, proxy_set=proxy_set, epochs=epochs, train_set=train_set, seed=seed,
+        space=_space(space, space_set, images), budget=_budget(budget_ms, confidence),
+    )  # fmt: skip
+    latency_table = _load_table(table, config.space if measure_missing else None)
+    folder = _open_run(output, config, latency_table, resume)
+    with folder.locked():
+        found = _search(folder, latency_table, images, workers)
+    _show(found if as_json else f"{_answer(found)}\nnext: pocketnas train {output}")
+
+
+@app.command()
+def train(run: RunPath, as_json: Json = False) -> None:
+    """Train a run's answer in full; goes on where it stopped."""
+    folder, config, images = _existing_run(run)
+    with folder.locked():
+        result = _train(folder, config, images)
+    _show(result if as_json else f"{_accuracy(result)}\nnext: pocketnas export {run}")
+
+
+@app.command()
+def export(
+    run: RunPath,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Copy the file and its card here.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Lower a run's trained network to TFLite and prove that it computes the same."""
+    from toolchain import pipeline
+
+    folder, config, images = _existing_run(run)
+    with folder.locked():
+        artifact = pipeline.export(folder, config, images)
+    if output:
+        artifact = artifact.copy_to(output)
+    _show(artifact.to_json() if as_json else artifact.summary())
+
+
+@app.command()
+def benchmark(
+    network: Annotated[Path, typer.Argument(help="TFLite file.")],
+    device: Device = "host",
+    table: TablePath = None,
+    budget_ms: BudgetMs = None,
+    confidence: Confidence = 0.95,
+    threads: Threads = 1,
+    sessions: Sessions = 5,
+    as_json: Json = False,
+) -> None:
+    """Measure a TFLite file; exit code 3 when it misses the budget."""
+    runner, budget = _runner(device, threads), _budget(budget_ms, confidence)
+    report = _benchmark(network, runner, _load_table(table, None), budget, sessions)
+    _show(report.to_json() if as_json else report.summary())
+    if report.is_met is False:
+        raise typer.Exit(EXIT_BUDGET_MISSED)
+
+
+@app.command()
+def run(
+    output: Output,
+    budget_ms: Annotated[float, typer.Option(help="Hard limit on latency in ms.")],
+    device: Device = "host",
+    task: Task = "fashion-mnist",
+    data: Data = None,
+    image_size: ImageSize = None,
+    space: SpaceName = "shrinkcnn",
+    space_set: SpaceSet = None,
+    method: Method = "autoshrink",
+    method_set: MethodSet = None,
+    proxy: Proxy = "quick",
+    proxy_set: ProxySet = None,
+    epochs: Epochs = 10,
+    train_set: TrainSet = None,
+    table: TablePath = None,
+    confidence: Confidence = 0.95,
+    measure_missing: MeasureMissing = False,
+    sessions: Sessions = 2,
+    workers: Workers = 0,
+    seed: Seed = 0,
+    resume: Resume = False,
+    as_json: Json = False,
+) -> None:
+    """Do the whole loop: profile, search, train, export, benchmark, verdict, report."""
+    from toolchain import pipeline
+
+    runner = _runner(device, 1)
+    images = _load_data(task, data, image_size)
+    config = _config(
+        task=task, data=data, image_size=image_size, method=method, method_set=method_set,
+        proxy=proxy, proxy_set=proxy_set, epochs=epochs, train_set=train_set, seed=seed,
+        space=_space(space, space_set, images), budget=_budget(budget_ms, confidence),
+    )  # fmt: skip
+    latency_table = _load_table(table, config.space if measure_missing else None)
+    if latency_table is None:
+        path = output.with_name(f"{output.name}.table")
+        latency_table = _profile(runner, config.space, path, sessions, PROBE_SEED, resume)
+    latency_table.target.require_same(runner.target)
+    folder = _open_run(output, config, latency_table, resume)
+    with folder.locked():
+        found = _search(folder, latency_table, images, workers)
+        tested = _train(folder, config, images)
+        artifact = pipeline.export(folder, config, images)
+        report = _benchmark(artifact.path, runner, latency_table, config.budget, 5)
+        folder.write_json(pipeline.BENCHMARK, report.to_json())
+        page = _write_report(folder)
+    if as_json:
+        results = {"search": found, "test": tested, "benchmark": report.to_json()}
+        _show({"run": str(output), **results, "report": str(page)})
+    else:
+        texts = (latency_table.summary(), _answer(found), _accuracy(tested), artifact.summary())
+        _show("\n".join([*texts, report.summary(), f"report: {page}"]))
+    if not report.is_met:
+        raise typer.Exit(EXIT_BUDGET_MISSED)
+
+
+@app.command()
+def report(run: RunPath) -> None:
+    """Write the report of a run: one HTML file that needs nothing else."""
+    from toolchain.run_dir import RunDirectory
+
+    _show(str(_write_report(RunDirectory.open(run))))
+
+
+@tables_app.command("show")
+def tables_show(
+    table: Annotated[Path, typer.Argument(help="Latency table.")], as_json: Json = False
+) -> None:
+    """Show what a table holds: its target, its kernels, how well it predicts."""
+    from latency_tables.store import load_table
+
+    loaded = load_table(table)
+    _show({"table": str(table), **loaded.to_json()} if as_json else loaded.summary())
+
+
+@zoo_app.command("list")
+def zoo_list(as_json: Json = False) -> None:
+    """List the networks there are."""
+    from toolchain.zoo import ZOO
+
+    _show(sorted(ZOO) if as_json else "\n".join(sorted(ZOO)))
+
+
+@zoo_app.command("show")
+def zoo_show(
+    name: Annotated[str | None, typer.Argument(help="Name of the network.")] = None,
+    source: Annotated[
+        Path | None, typer.Option("--from", help="A graph as JSON, instead of a name.")
+    ] = None,
+    svg: Annotated[Path | None, typer.Option(help="Draw the network into this file.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Count a network: parameters (batch norm apart), MACs, memory."""
+    from toolchain.count import count
+    from toolchain.draw import draw_svg
+
+    graph = _graph(name, source)
+    counts = count(graph).to_json()
+    if svg:
+        _write(svg, draw_svg(graph).encode())
+    if as_json:
+        _show({"name": graph.name, "input": list(graph.input_shape), **counts})
+    else:
+        rows = [("name", graph.name), ("input", "x".join(map(str, graph.input_shape)))]
+        rows += [(key, f"{value:,}") for key, value in counts.items()]
+        _show("\n".join(f"{key:<20}{value}" for key, value in rows))
+
+
+@zoo_app.command("export")
+def zoo_export(
+    name: Annotated[str, typer.Argument(help="Name of the network.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="TFLite file to write.")],
+) -> None:
+    """Write a network as TFLite with random weights, to measure its latency."""
+    from toolchain.export.flatbuffer import random_weights, write_tflite
+    from toolchain.kernels import plan
+    from toolchain.zoo import make_network
+
+    kernels = plan(make_network(name))
+    _write(output, write_tflite(kernels, random_weights(kernels, seed=0)))
+    _show(f"{output}: random weights\nnext: pocketnas benchmark {output}")
+
+
+def main() -> None:
+    """Run the command line; our own errors become one line and exit code 1."""
+    # Read by OpenMP when torch is first imported: threads that wait must not spin.
+    os.environ.setdefault("GOMP_SPINCOUNT", "0")
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
+    try:
+        sys.exit(app(standalone_mode=False))
+    except typer.Abort:
+        _fail("interrupted; the same command with --resume goes on", EXIT_INTERRUPTED)
+    except typer.TyperException as error:
+        _fail(f"error: {error.format_message()} (--help says more)", error.exit_code)
+    except Exception as error:
+        if not isinstance(error, _own_errors()):
+            raise  # a bug keeps its traceback
+        _fail(f"error: {error}", EXIT_ERROR)
+
+
+def _own_errors() -> tuple[type[Exception], ...]:
+    from device_farm.errors import DeviceError
+    from latency_tables.errors import TableError
+    from profilers.errors import ProfilerError
+    from toolchain.errors import ToolchainError
+
+    return DeviceError, TableError, ProfilerError, ToolchainError
+
+
+def _fail(message: str, code: int) -> None:
+    print(message, file=sys.stderr)
+    sys.exit(code)
+
+
+def _show(result: Any) -> None:
+    """Print a text as it is, anything else as JSON."""
+    print(result if isinstance(result, str) else json.dumps(result, indent=1))
+
+
+def _write(path: Path, content: bytes) -> None:
+    try:
+        path.write_bytes(content)
+    except OSError as error:
+        raise typer.BadParameter(f"cannot write {path}: {error}") from None
+
+
+@contextmanager
+def _usage() -> Iterator[None]:
+    """Turn a wrong argument into a usage error, exit code 2."""
+    try:
+        yield
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+@contextmanager
+def _progress(title: str) -> Iterator[Callable[[int, int | None, str], None]]:
+    """A progress bar on stderr; call it with done, total (if known) and what is in hand."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import TimeRemainingColumn as Remaining
+
+    name, subject = TextColumn("{task.description:<10}"), TextColumn("{task.fields[subject]}")
+    columns = (name, BarColumn(20), MofNCompleteColumn(), Remaining(), subject)
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(title, total=None, subject="")
+        yield lambda done, total, text: bar.update(task, completed=done, total=total, subject=text)
+
+
+def _runner(device: str, threads: int) -> HostRunner:
+    from profilers.host import HostRunner
+
+    if device != "host":
+        raise typer.BadParameter(f"no device {device!r}; this version measures on: host")
+    with _usage():
+        return HostRunner(threads=threads)
+
+
+def _budget(limit_ms: float | None, confidence: float) -> Budget | None:
+    from latency_tables.budget import Budget
+
+    with _usage():
+        return None if limit_ms is None else Budget(limit_ms=limit_ms, confidence=confidence)
+
+
+def _load_data(task: str, data: Path | None, image_size: int | None) -> ClassificationData:
+    from toolchain.tasks import load_task
+
+    return load_task(task, data, image_size)
+
+
+def _space(name: str, settings: Texts, images: ClassificationData | None) -> Space:
+    """The space, fitted to the images and classes of the task, then with the settings given."""
+    from toolchain.settings import parse_assignments
+    from toolchain.spaces.space import make_space
+
+    fitted: dict[str, Any] = {}
+    if images is not None:
+        fitted = {"input_shape": images.input_shape, "classes": len(images.classes)}
+    with _usage():
+        return make_space(name, {**fitted, **parse_assignments(settings or [])})
+
+
+def _config(
+    *,
+    task: str,
+    data: Path | None,
+    image_size: int | None,
+    space: Space,
+    method: str,
+    method_set: Texts,
+    proxy: str,
+    proxy_set: Texts,
+    epochs: int,
+    train_set: Texts,
+    budget: Budget | None,
+    seed: int,
+) -> RunConfig:
+    from toolchain.config import RunConfig, make_proxy
+    from toolchain.methods.method import make_settings
+    from toolchain.settings import override, parse_assignments
+    from toolchain.train.recipe import TrainSettings
+
+    with _usage():
+        return RunConfig(
+            task=task,
+            data=str(data.resolve()) if data else None,
+            image_size=image_size,
+            space=space,
+            method=method,
+            method_settings=make_settings(method, parse_assignments(method_set or [])),
+            proxy=make_proxy(proxy, parse_assignments(proxy_set or [])),
+            training=override(TrainSettings(epochs=epochs), parse_assignments(train_set or [])),
+            budget=budget,
+            seed=seed,
+        )
+
+
+def _load_table(path: Path | None, measure_for: Space | None) -> LatencyTable | None:
+    """A table, with the kernels of a space that it lacks measured now if a space is given."""
+    from latency_tables.store import load_table
+    from profilers.profile import measure_missing
+    from profilers.settings import ProfileSettings
+
+    table = load_table(path) if path else None
+    if table is None or measure_for is None:
+        return table
+    runner = _runner("host", table.target.threads)
+    with _progress("missing") as show:
+        pool = _probes(measure_for, PROBE_SEED)
+        return measure_missing(table, pool, runner, ProfileSettings(), on_progress=show)
+
+
+def _probes(space: Space, seed: int) -> list[Probe]:
+    from profilers.probes import Probe
+    from toolchain.probe_networks import probe_networks
+
+    return [
+        Probe(subject=network.genotype, kernels=network.kernels, build=network.build)
+        for network in probe_networks(space, seed)
+    ]
+
+
+def _profile(
+    runner: HostRunner, space: Space, output: Path, sessions: int, seed: int, resume: bool
+) -> LatencyTable:
+    from profilers.profile import profile_table
+    from profilers.settings import ProfileSettings
+    from toolchain.spaces.space import space_to_json
+
+    with _usage():
+        settings = ProfileSettings(sessions=sessions, threads=runner.threads)
+    described = json.dumps(space_to_json(space), sort_keys=True)
+    with _progress("profile") as show:
+        return profile_table(
+            _probes(space, seed), runner, output, settings,
+            space=described, seed=seed, resume=resume, on_progress=show,
+        )  # fmt: skip
+
+
+def _open_run(
+    path: Path, config: RunConfig, table: LatencyTable | None, resume: bool
+) -> RunDirectory:
+    from latency_tables.store import table_sha256
+    from toolchain.run_dir import RunDirectory
+
+    identity = {**config.to_json(), "table_sha256": table_sha256(table) if table else None}
+    return RunDirectory.create(path, identity, resume=resume)
+
+
+def _existing_run(path: Path) -> tuple[RunDirectory, RunConfig, ClassificationData]:
+    from toolchain.config import config_from_json
+    from toolchain.run_dir import RunDirectory
+
+    folder = RunDirectory.open(path)
+    config = config_from_json(folder.config)
+    data = Path(config.data) if config.data else None
+    return folder, config, _load_data(config.task, data, config.image_size)
+
+
+def _search(
+    folder: RunDirectory, table: LatencyTable | None, images: ClassificationData, workers: int
+) -> dict[str, Any]:
+    from toolchain import pipeline
+
+    config, appraiser = pipeline.make_appraiser(folder, table)
+    with _progress("search") as show, _usage():
+        seen: list[str] = []
+
+        def on_candidate(candidate: Any) -> None:
+            seen.append(candidate.genotype)
+            show(len(seen), None, f"{candidate.accuracy:.1%}  {candidate.genotype}")
+
+        return pipeline.search(
+            folder, config, appraiser, images,
+            workers=workers or os.cpu_count() or 1, on_candidate=on_candidate,
+        )  # fmt: skip
+
+
+def _train(folder: RunDirectory, config: RunConfig, images: ClassificationData) -> dict[str, Any]:
+    from toolchain import pipeline
+
+    genotype = pipeline.found(folder)["best"]["genotype"]
+    with _progress("train") as show:
+        status = ""
+
+        def on_step(epoch: int, step: Any) -> None:
+            done = (epoch - 1) * step.steps + step.index + 1
+            show(done, config.training.epochs * step.steps, f"loss {step.loss:.3f} {status}")
+
+        for epoch in pipeline.train_network(folder, config, genotype, images, on_step=on_step):
+            status = f"validation {epoch.validation_accuracy:.1%}"
+    return folder.read_json(pipeline.TEST)
+
+
+def _benchmark(
+    network: Path,
+    runner: HostRunner,
+    table: LatencyTable | None,
+    budget: Budget | None,
+    sessions: int,
+) -> BenchmarkReport:
+    from latency_tables.model import LatencyModel
+    from profilers.benchmark import benchmark, benchmark_settings
+    from toolchain.export.artifact import kernels_of
+
+    with _usage():
+        settings = benchmark_settings(sessions, runner.threads)
+    with _progress("benchmark") as show:
+        return benchmark(
+            network, runner, kernels=kernels_of(network), budget=budget, settings=settings,
+            model=LatencyModel(table) if table else None, on_progress=show,
+        )  # fmt: skip
+
+
+def _write_report(folder: RunDirectory) -> Path:
+    from toolchain.report.page import write_report
+
+    return write_report(folder)
+
+
+def _graph(name: str | None, source: Path | None) -> Graph:
+    from toolchain.graph import graph_from_json
+    from toolchain.zoo import make_network
+
+    if (name is None) == (source is None):
+        raise typer.BadParameter("give the name of a network, or --from FILE.json")
+    if name is not None:
+        return make_network(name)
+    assert source is not None
+    try:
+        return graph_from_json(json.loads(source.read_text()))
+    except (OSError, ValueError) as error:
+        raise typer.BadParameter(f"cannot read a graph from {source}: {error}") from None
+
+
+def _answer(found: dict[str, Any]) -> str:
+    best = found["best"]
+    latency = "" if best["p50_ms"] is None else f"{best['p50_ms']:.3f} ms predicted, "
+    return (
+        f"best of {found['evaluations']} trained: {best['genotype']}\n"
+        f"  proxy accuracy {best['metric']:.2%}, {latency}{best['macs'] / 1e6:.2f} M MACs, "
+        f"{best['params']:,} parameters; the search took {found['cpu_s']:.0f} CPU seconds"
+    )
+
+
+def _accuracy(tested: dict[str, Any]) -> str:
+    return f"test accuracy {tested['accuracy']:.2%} on {tested['images']} images"

@@ -1,0 +1,1 @@
+"""Phones: reaching them over ADB and running commands there. Knows no network, no latency."""

@@ -1,0 +1,95 @@
+"""Phones on a cable; needs the extra `usb`, which is libusb1."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from device_farm.adb.connection import AUTH_TIMEOUT_S, AdbConnection, Transport
+from device_farm.adb.foreign import own_errors
+from device_farm.adb.server import LOCAL_SERVER, AdbServer, ServerLink, ServerRoute
+from device_farm.errors import (
+    DeviceBusy,
+    DeviceError,
+    DeviceNotFound,
+    DevicePermissionDenied,
+    DeviceUnreachable,
+)
+
+_LOGGER = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class UsbRoute:
+    """The phone with this serial on any USB port.
+
+    A running adb server holds every phone's USB interface. It is not killed: the phone is then
+    reached through it.
+
+    Attributes:
+        serial: As `adb devices` shows it; never "the first one".
+        key_directory: Where this machine's key lies, by default `~/.android`.
+        auth_timeout_s: How long the user may take to accept the prompt.
+        server: The adb server that may hold the phone.
+    """
+
+    serial: str
+    key_directory: Path | None = None
+    auth_timeout_s: float = AUTH_TIMEOUT_S
+    server: AdbServer = LOCAL_SERVER
+
+    def connect(self, timeout_s: float) -> AdbConnection | ServerLink:
+        """See Route.connect.
+
+        Raises:
+            DevicePermissionDenied: A udev rule is missing.
+            DeviceBusy: Another program than the adb server holds the phone.
+        """
+        connection = AdbConnection(_find_transport(self.serial), self.serial, self.key_directory)
+        try:
+            connection.connect_phone(timeout_s, self.auth_timeout_s)
+        except DeviceBusy as busy:
+            return self._connect_through_server(busy, timeout_s)
+        return connection
+
+    def _connect_through_server(self, busy: DeviceBusy, timeout_s: float) -> ServerLink:
+        try:
+            link = ServerRoute(serial=self.serial, server=self.server).connect(timeout_s)
+        except DeviceUnreachable:
+            raise busy from None
+        _LOGGER.info("%s: USB is held by the adb server %s; using it", self.serial, self.server)
+        return link
+
+
+def _find_transport(serial: str) -> Transport:
+    """The transport of the phone with this serial, not yet open."""
+    denied: DeviceError | None = None
+    for transport in _all_transports(serial):
+        try:
+            with own_errors(serial):
+                is_wanted = transport.serial_number == serial
+        except DevicePermissionDenied as error:
+            denied = error  # its serial cannot be read, so it may be the wanted one
+        except DeviceUnreachable:
+            continue  # unplugged at this moment
+        else:
+            if is_wanted:
+                found: Transport = transport
+                return found
+    raise denied or DeviceNotFound(serial, "no such phone on USB")
+
+
+def _all_transports(serial: str) -> list[Any]:
+    """A transport for every phone on USB."""
+    try:
+        from device_farm.adb.usb_transport import PatientUsbTransport
+    except (ImportError, OSError) as error:
+        raise DeviceNotFound(
+            serial,
+            f"USB is not available: {error}",
+            "install libusb-1.0 and `pip install pocketnas[usb]`, or start an adb server",
+        ) from error
+    with own_errors(serial):
+        return list(PatientUsbTransport.find_all_adb_devices())

@@ -1,0 +1,133 @@
+"""Latency tables as files: one Parquet file, its manifest inside.
+
+Rows are kernels. The manifest is JSON in the Parquet schema's metadata under ``pocketnas``: schema
+version, units, target, settings, calibration. One file, so that a table is copied, mailed and
+replaced as a whole; any Parquet reader opens it.
+
+History of the schema version:
+    1  first version
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from latency_tables.calibrate import Calibration
+from latency_tables.errors import TableNotWritten, TableUnreadable
+from latency_tables.kernel import parse_kernel
+from latency_tables.table import KernelLatency, LatencyTable
+from latency_tables.target import Target
+
+SCHEMA_VERSION = 1
+_METADATA_KEY = b"pocketnas"
+_UNITS = {"median_ms": "ms", "iqr_ms": "ms", "p95_ms": "ms", "samples": "1", "contexts": "1"}
+
+
+def save_table(table: LatencyTable, path: Path) -> None:
+    """Write a table, all of it or nothing.
+
+    Raises:
+        TableNotWritten: the folder is missing or not writable, or the disk is full.
+    """
+    frame = to_frame(table)
+    arrow = pa.Table.from_pandas(frame, preserve_index=False)
+    manifest = json.dumps(_manifest(table), sort_keys=True).encode()
+    arrow = arrow.replace_schema_metadata(
+        {**(arrow.schema.metadata or {}), _METADATA_KEY: manifest}
+    )
+    partial = path.with_name(path.name + ".partial")
+    try:
+        pq.write_table(arrow, partial)
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise TableNotWritten(f"cannot write the table {path}: {error}") from error
+
+
+def load_table(path: Path) -> LatencyTable:
+    """Read a table.
+
+    Raises:
+        TableUnreadable: no such file, not a table, truncated, or of a newer schema version.
+    """
+    try:
+        arrow = pq.read_table(path, partitioning=None)
+    except FileNotFoundError as error:
+        raise TableUnreadable(
+            f"there is no table {path}; make one with: pocketnas profile -o {path}"
+        ) from error
+    except (OSError, pa.ArrowException) as error:
+        raise TableUnreadable(
+            f"{path} is not a latency table, or it is truncated ({_first_line(error)}); "
+            "profile again"
+        ) from error
+    metadata = arrow.schema.metadata or {}
+    if _METADATA_KEY not in metadata:
+        raise TableUnreadable(f"{path} is a Parquet file but not a latency table of pocketnas")
+    return _from_manifest(json.loads(metadata[_METADATA_KEY]), arrow.to_pandas(), path)
+
+
+def table_sha256(table: LatencyTable) -> str:
+    """Hash of a table's content: equal tables have equal hashes, whatever file they are in."""
+    content = to_frame(table).to_csv(index=False) + json.dumps(_manifest(table), sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def to_frame(table: LatencyTable) -> pd.DataFrame:
+    """The rows as a data frame, sorted by kernel: key, kind and KernelLatency's fields."""
+    rows = [
+        {"kernel": kernel.key, "kind": kernel.kind, **asdict(latency)}
+        for kernel, latency in table.rows.items()
+    ]
+    columns = ["kernel", "kind", *_UNITS]
+    return pd.DataFrame(rows, columns=columns).sort_values("kernel", ignore_index=True)
+
+
+def _manifest(table: LatencyTable) -> dict[str, Any]:
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "units": _UNITS,
+        "target": table.target.to_json(),
+        "settings": dict(table.settings),
+        "calibration": asdict(table.calibration) if table.calibration else None,
+    }
+
+
+def _from_manifest(manifest: Mapping[str, Any], frame: pd.DataFrame, path: Path) -> LatencyTable:
+    version = manifest.get("schema_version")
+    if not isinstance(version, int) or version > SCHEMA_VERSION:
+        raise TableUnreadable(
+            f"{path} has schema version {version}, this pocketnas reads up to {SCHEMA_VERSION}; "
+            "update pocketnas"
+        )
+    columns = list(_UNITS)
+    try:
+        rows = {
+            parse_kernel(str(row.kernel)): KernelLatency(
+                **{name: getattr(row, name) for name in columns}
+            )
+            for row in frame.itertuples()
+        }
+        return LatencyTable(
+            target=Target.from_json(manifest["target"]),
+            rows=rows,
+            settings=manifest["settings"],
+            calibration=(
+                Calibration(**manifest["calibration"]) if manifest["calibration"] else None
+            ),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise TableUnreadable(f"{path} is damaged: {_first_line(error)}; profile again") from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -1,0 +1,230 @@
+"""Measure one TFLite file end to end, hold it against prediction and budget, give a verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from latency_tables.budget import Budget, Latency
+from latency_tables.kernel import Kernel
+from latency_tables.measurement import Measurement
+from latency_tables.model import LatencyModel
+from profilers.runner import LatencySession, OperatorSession, Runner
+from profilers.schedule import ROUNDS_PER_SESSION
+from profilers.sessions import SessionValue, is_disturbed, median_ms, that_count
+from profilers.settings import ProfileSettings
+from profilers.statistics import midmean, sessions_interval
+from profilers.xnnpack import match_events
+
+RUNS = 40
+WARMUP = 5
+
+
+def benchmark_settings(sessions: int = 5, threads: int = 1) -> ProfileSettings:
+    """Settings of a benchmark: more runs a session than a profile, since there is one network.
+
+    Raises:
+        ValueError: sessions or threads are less than 1.
+    """
+    return ProfileSettings(sessions=sessions, runs=RUNS, warmup=WARMUP, threads=threads)
+
+
+@dataclass(frozen=True, kw_only=True)
+class KernelComparison:
+    """One kernel of the benchmarked network.
+
+    Attributes:
+        name: the runtime's name for the operator.
+        kernel: its key, or None when the file's kernels are not known.
+        measured_ms: midmean over all sessions.
+        predicted_ms: the table's row; None without a table.
+    """
+
+    name: str
+    kernel: str | None
+    measured_ms: float
+    predicted_ms: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchmarkReport:
+    """A file on a target.
+
+    Attributes:
+        file: name of the TFLite file.
+        measurement: end-to-end latencies, without a profiler.
+        interval_ms: 95% confidence interval of the measured latency, from session to session.
+        predicted: from the table; None without one.
+        budget: the limit asked for; None for none.
+        kernels: in execution order.
+    """
+
+    file: str
+    measurement: Measurement
+    interval_ms: tuple[float, float]
+    predicted: Latency | None
+    budget: Budget | None
+    kernels: tuple[KernelComparison, ...]
+
+    @property
+    def relative_error(self) -> float | None:
+        """Predicted over measured median, less one; positive when the prediction was too high."""
+        if self.predicted is None:
+            return None
+        return self.predicted.p50_ms / self.measurement.median_ms - 1
+
+    @property
+    def is_met(self) -> bool | None:
+        """Whether the measured median is within the budget; None without a budget."""
+        if self.budget is None:
+            return None
+        return self.measurement.median_ms <= self.budget.limit_ms
+
+    @property
+    def is_certain(self) -> bool | None:
+        """Whether the whole interval is on the verdict's side; None without a budget."""
+        if self.budget is None:
+            return None
+        low, high = self.interval_ms
+        return high <= self.budget.limit_ms if self.is_met else low > self.budget.limit_ms
+
+    def summary(self) -> str:
+        """The result in two or three lines."""
+        low, high = self.interval_ms
+        measured = self.measurement
+        lines = [
+            f"{self.file}: measured {measured.median_ms:.3f} ms (95% interval {low:.3f} to "
+            f"{high:.3f}, {measured.count} runs in {len(measured.sessions_ms)} sessions)"
+        ]
+        if self.predicted:
+            lines.append(
+                f"  predicted {self.predicted.p50_ms:.3f} ms, with 95% confidence under "
+                f"{self.predicted.p95_ms:.3f} ms; error {self.relative_error:+.1%}"
+            )
+        if self.budget:
+            verdict = "MET" if self.is_met else "MISSED"
+            sure = "" if self.is_certain else " (within measuring error)"
+            lines.append(f"  budget {self.budget.limit_ms:g} ms: {verdict}{sure}")
+        return "\n".join(lines)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values: milliseconds, fractions and the verdict."""
+        predicted, budget = self.predicted, self.budget
+        return {
+            "file": self.file,
+            "target": self.measurement.target.to_json(),
+            "measured_ms": self.measurement.median_ms,
+            "interval_ms": list(self.interval_ms),
+            "iqr_ms": self.measurement.iqr_ms,
+            "samples": self.measurement.count,
+            "sessions": len(self.measurement.sessions_ms),
+            "session_medians_ms": [float(np.median(one)) for one in self.measurement.sessions_ms],
+            "is_stable": self.measurement.is_stable,
+            "conditions": dict(self.measurement.conditions),
+            "predicted_p50_ms": predicted.p50_ms if predicted else None,
+            "predicted_p95_ms": predicted.p95_ms if predicted else None,
+            "relative_error": self.relative_error,
+            "budget_ms": budget.limit_ms if budget else None,
+            "confidence": budget.confidence if budget else None,
+            "verdict": {True: "met", False: "missed", None: None}[self.is_met],
+            "is_certain": self.is_certain,
+            "kernels": [vars(kernel) for kernel in self.kernels],
+        }
+
+
+def benchmark(
+    path: Path,
+    runner: Runner,
+    *,
+    settings: ProfileSettings,
+    kernels: Sequence[Kernel] | None = None,
+    model: LatencyModel | None = None,
+    budget: Budget | None = None,
+    on_progress: Callable[[int, int, str], None] | None = None,
+) -> BenchmarkReport:
+    """Measure a file and compare it.
+
+    Args:
+        path: the TFLite file.
+        runner: where to run it.
+        settings: sessions (each loads the file afresh), runs, warm-up.
+        kernels: what the file runs, if that is known; checked against what really ran.
+        model: predicts from a table of the same target.
+        budget: limit for the verdict.
+        on_progress: called with sessions done, sessions in all, and what is being measured.
+
+    Raises:
+        TargetMismatch: the table is of another target than the runner's.
+        OperatorsDiffer: other operators ran than ``kernels``.
+        KernelMissing: the table lacks one of the kernels.
+        ModelRejected: the runtime does not take the file.
+    """
+    if model is not None:
+        model.table.target.require_same(runner.target)
+    latencies: list[LatencySession] = []
+    operators: list[OperatorSession] = []
+    for _ in range(settings.sessions * ROUNDS_PER_SESSION):
+        steady = sum(not is_disturbed(session) for session in latencies)
+        if steady == settings.sessions:
+            break
+        if on_progress:
+            on_progress(steady, settings.sessions, path.name)
+        latencies.append(runner.latencies(path, runs=settings.runs, warmup=settings.warmup))
+        operators.append(runner.operators(path, runs=settings.runs, warmup=settings.warmup))
+    if on_progress:
+        on_progress(settings.sessions, settings.sessions, path.name)
+    names = [operator.name for operator in operators[0].operators]
+    if kernels is not None:
+        match_events(names, kernels)
+    measurement = Measurement(
+        subject=path.name,
+        target=runner.target,
+        sessions_ms=tuple(
+            session.samples_ms
+            for session in that_count(latencies, lambda one: float(np.median(one.samples_ms)))
+        ),
+        warmup=settings.warmup,
+        conditions={
+            **runner.conditions(),
+            "sessions": len(latencies),
+            "disturbed": sum(map(is_disturbed, latencies)) / len(latencies),
+        },
+    )
+    measured = [
+        median_ms(
+            [
+                SessionValue(midmean(session.operators[index].samples_ms), session.disturbed)
+                for session in operators
+            ]
+        )
+        for index in range(len(names))
+    ]
+    return BenchmarkReport(
+        file=path.name,
+        measurement=measurement,
+        interval_ms=sessions_interval([np.median(one) for one in measurement.sessions_ms]),
+        predicted=model.predict(kernels) if model and kernels else None,
+        budget=budget,
+        kernels=_compare(names, measured, kernels, model),
+    )
+
+
+def _compare(
+    names: Sequence[str],
+    measured_ms: Sequence[float],
+    kernels: Sequence[Kernel] | None,
+    model: LatencyModel | None,
+) -> tuple[KernelComparison, ...]:
+    return tuple(
+        KernelComparison(
+            name=name,
+            kernel=kernels[index].key if kernels else None,
+            measured_ms=measured_ms[index],
+            predicted_ms=model.table[kernels[index]].median_ms if model and kernels else None,
+        )
+        for index, name in enumerate(names)
+    )

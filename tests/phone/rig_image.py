@@ -1,0 +1,154 @@
+"""The root file system of a stand-in phone: AOSP's own daemon, shell and tools, from Debian.
+
+Debian builds `adbd`, `mksh` (Android's shell) and `toybox` (Android's tools) from AOSP's sources.
+Their packages are only unpacked, into a folder that phones then use as their root: nothing is
+installed and no service is enabled, because Debian's `adbd` unit would serve an unauthenticated
+root shell to the whole network. The same folder holds Debian's `adb`, the independent client.
+
+`python tests/phone/rig_image.py` builds the image once; it needs apt and the network.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+SUITE = "trixie"  # the first Debian release with adbd
+PACKAGES = [
+    "adb",
+    "adbd",
+    "android-libbase",
+    "android-libboringssl",
+    "android-libcutils",
+    "android-liblog",
+    "android-libziparchive",
+    "libbrotli1",
+    "libc6",
+    "libcap2",
+    "libcrypt1",
+    "libgcc-s1",
+    "liblz4-1",
+    "libprotobuf32t64",
+    "libstdc++6",
+    "libsystemd0",
+    "libudev1",
+    "libusb-1.0-0",
+    "libxxhash0",
+    "libzstd1",
+    "mksh",
+    "toybox",
+    "zlib1g",
+]
+KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+UID_SHELL = 2000  # Android's uid of the shell user
+
+
+Adb = Callable[..., "subprocess.CompletedProcess[bytes]"]  # Debian's client: adb("shell", "id")
+
+
+class RigUnavailable(Exception):
+    """This machine cannot run the rig; the message is the reason to skip."""
+
+
+def image_path() -> Path:
+    """Where the image lies: `$POCKETNAS_CACHE/adbd`, by default `~/.cache/pocketnas/adbd`."""
+    default = Path.home() / ".cache" / "pocketnas"
+    return Path(os.environ.get("POCKETNAS_CACHE") or default) / "adbd"
+
+
+def require_image() -> Path:
+    """The image's folder; raises RigUnavailable when it was not built."""
+    path = image_path()
+    if not (path / "system" / "bin" / "adbd").exists():
+        raise RigUnavailable(f"no phone image in {path}: run `python tests/phone/rig_image.py`")
+    return path
+
+
+def adb_command(image: Path) -> list[str]:
+    """The command line that runs Debian's adb through the image's own loader and libraries."""
+    (libraries,) = (image / "usr" / "lib").glob("*-linux-gnu*/android")
+    (loader,) = (image / "usr").glob("lib*/ld-linux-*.so.*")
+    adb = image / "usr" / "lib" / "android-sdk" / "platform-tools" / "adb"
+    return [str(loader), "--library-path", f"{libraries}:{libraries.parent}", str(adb)]
+
+
+def build_image() -> Path:
+    """Download, unpack and arrange the image, unless it is there already."""
+    try:
+        return require_image()
+    except RigUnavailable:
+        pass
+    path = image_path()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix="adbd-") as scratch:
+        root = Path(scratch) / "root"
+        root.mkdir()
+        for package in _download(Path(scratch) / "apt"):
+            subprocess.run(["dpkg-deb", "-x", package, root], check=True)
+        _arrange(root)
+        root.rename(path)
+    return path
+
+
+def _download(folder: Path) -> list[Path]:
+    """Fetch the packages with an apt of our own, so that the machine's apt stays untouched."""
+    debs = folder / "debs"
+    for name in ("lists/partial", "cache/archives/partial", "debs"):
+        (folder / name).mkdir(parents=True)
+    sources = folder / "sources.list"
+    sources.write_text(f"deb [signed-by={KEYRING}] {_mirror()} {SUITE} main\n")
+    options = [
+        f"Dir::Etc::sourcelist={sources}",
+        "Dir::Etc::sourceparts=-",
+        f"Dir::State::lists={folder / 'lists'}",
+        f"Dir::Cache={folder / 'cache'}",
+        "APT::Sandbox::User=root",
+    ]
+    apt = ["apt-get", "-qq", *(word for option in options for word in ("-o", option))]
+    subprocess.run([*apt, "update"], check=True)
+    subprocess.run([*apt, "download", *PACKAGES], check=True, cwd=debs)
+    return sorted(debs.glob("*.deb"))
+
+
+def _mirror() -> str:
+    """The Debian mirror that this machine's apt uses."""
+    for path in sorted(Path("/etc/apt").glob("sources.list*/debian.sources")):
+        if found := re.search(r"^URIs:\s*(\S+)", path.read_text(), re.MULTILINE):
+            return found[1]
+    path = Path("/etc/apt/sources.list")
+    if path.exists() and (found := re.search(r"^deb .*?(\S+/debian)/?\s", path.read_text(), re.M)):
+        return found[1]
+    raise RigUnavailable("apt names no Debian mirror on this machine")
+
+
+def _arrange(root: Path) -> None:
+    """Turn unpacked packages into an Android-like tree: /system/bin, /bin, empty mount points."""
+    binaries = root / "system" / "bin"
+    binaries.mkdir(parents=True)
+    shutil.copy(root / "usr" / "bin" / "mksh", binaries / "sh")
+    shutil.copy(root / "usr" / "bin" / "toybox", binaries / "toybox")
+    shutil.copy(root / "usr" / "lib" / "android-sdk" / "platform-tools" / "adbd", binaries)
+    for library in root.glob("usr/lib*"):
+        (root / library.name).symlink_to(library.relative_to(root))
+    (root / "bin").symlink_to("system/bin")
+    for folder in ("data", "dev", "proc", "sys", "vendor/fake"):
+        (root / folder).mkdir(parents=True)
+    (root / "etc" / "passwd").write_text(f"shell:x:{UID_SHELL}:{UID_SHELL}::/:/bin/sh\n")
+    (root / "etc" / "group").write_text(f"shell:x:{UID_SHELL}:\n")
+    listed = subprocess.run(
+        ["chroot", root, "/system/bin/toybox"], check=True, capture_output=True, text=True
+    )
+    for tool in listed.stdout.split():
+        if not (binaries / tool).exists():
+            (binaries / tool).symlink_to("toybox")
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.info("phone image: %s", build_image())

@@ -1,0 +1,169 @@
+"""libusb with phones on it, as far as adb-shell uses the module `usb1`: their cables are sockets.
+
+The bytes come from a real daemon. What a cable does differently from a socket is played here:
+claims, permissions, unplugging, and transfers that time out half-way.
+"""
+
+from __future__ import annotations
+
+import itertools
+import socket
+import time
+from collections.abc import Iterator
+from types import ModuleType
+
+
+class USBError(Exception):
+    """As in usb1."""
+
+
+class USBErrorAccess(USBError):
+    """This user may not open the device."""
+
+
+class USBErrorBusy(USBError):
+    """Another process holds the interface."""
+
+
+class USBErrorNoDevice(USBError):
+    """The device was unplugged."""
+
+
+class USBErrorNotFound(USBError):
+    """There is no such thing."""
+
+
+class USBErrorTimeout(USBError):
+    """The transfer did not complete; `received` came so far."""
+
+    def __init__(self, received: bytes) -> None:
+        self.received = received
+
+
+class Cable:
+    """A phone on USB: the device, its only setting and its handle in one.
+
+    Attributes:
+        is_denied: This user may not open it.
+        is_busy: Another program holds it.
+        is_unplugged: It is gone.
+        bytes_per_transfer: A read gives up after so many bytes when it asked for more; or None.
+    """
+
+    def __init__(self, serial: str, address: tuple[str, int]) -> None:
+        self.serial = serial
+        self.is_denied = False
+        self.is_busy = False
+        self.is_unplugged = False
+        self.bytes_per_transfer: int | None = None
+        self.opened = 0
+        self._address = address
+        self._socket: socket.socket | None = None
+
+    def getSerialNumber(self) -> str:
+        self._require_access()
+        return self.serial
+
+    def iterSettings(self) -> Iterator[Cable]:
+        yield self
+
+    def getClass(self) -> int:
+        return 0xFF
+
+    def getSubClass(self) -> int:
+        return 0x42
+
+    def getProtocol(self) -> int:
+        return 0x01
+
+    def getNumber(self) -> int:
+        return 0
+
+    def iterEndpoints(self) -> Iterator[_Endpoint]:
+        yield _Endpoint(0x81)
+        yield _Endpoint(0x01)
+
+    def open(self) -> Cable:
+        self._require_access()
+        self.opened += 1
+        return self
+
+    def kernelDriverActive(self, _: int) -> bool:
+        return False
+
+    def claimInterface(self, _: int) -> None:
+        if self.is_busy:
+            raise USBErrorBusy
+        self._socket = socket.create_connection(self._address)
+
+    def releaseInterface(self, _: int) -> None:
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def close(self) -> None:
+        self.releaseInterface(0)
+
+    def bulkWrite(self, _: int, data: bytes, timeout: int) -> int:
+        self._connected.sendall(data)
+        return len(data)
+
+    def bulkRead(self, _: int, length: int, timeout: int) -> bytes:
+        connected = self._connected
+        deadline = time.monotonic() + timeout / 1000
+        received = b""
+        while len(received) < length:
+            if self.bytes_per_transfer and len(received) >= self.bytes_per_transfer:
+                raise USBErrorTimeout(received)
+            connected.settimeout(max(0.001, deadline - time.monotonic()))
+            try:
+                piece = connected.recv(
+                    min(length - len(received), self.bytes_per_transfer or length)
+                )
+            except TimeoutError:
+                raise USBErrorTimeout(received) from None
+            if not piece:
+                raise USBErrorNoDevice
+            received += piece
+        return received
+
+    @property
+    def _connected(self) -> socket.socket:
+        if self.is_unplugged or self._socket is None:
+            raise USBErrorNoDevice
+        return self._socket
+
+    def _require_access(self) -> None:
+        if self.is_unplugged:
+            raise USBErrorNoDevice
+        if self.is_denied:
+            raise USBErrorAccess
+
+
+class _Endpoint:
+    def __init__(self, address: int) -> None:
+        self._address = address
+
+    def getAddress(self) -> int:
+        return self._address
+
+
+def usb1_module(cables: list[Cable]) -> ModuleType:
+    """What `import usb1` shall give."""
+
+    class USBContext:
+        def open(self) -> None:
+            pass
+
+        def getDeviceIterator(self, skip_on_error: bool) -> Iterator[Cable]:
+            return itertools.chain(cables)
+
+    module = ModuleType("usb1")
+    errors = [USBError, *USBError.__subclasses__()]
+    for kind in errors:
+        kind.__module__ = "usb1"
+    for value in [USBContext, *errors]:
+        setattr(module, value.__name__, value)
+    module.CLASS_VENDOR_SPEC = 0xFF  # type: ignore[attr-defined]
+    module.ENDPOINT_DIR_MASK = 0x80  # type: ignore[attr-defined]
+    return module

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from ai_edge_litert import schema_py_generated as schema
+
+from latency_tables.kernel import make_kernel
+from toolchain.export.flatbuffer import Weights, random_weights, write_tflite
+from toolchain.kernels import Plan, Step, plan
+from toolchain.spaces.shrinkcnn import ShrinkCnnSpace
+
+NAMES = {
+    code: name for name, code in vars(schema.BuiltinOperator).items() if not name.startswith("_")
+}
+
+
+def operators(content: bytes) -> list[str]:
+    model = schema.ModelT.InitFromPackedBuf(content)
+    codes = [NAMES[code.builtinCode] for code in model.operatorCodes]
+    return [codes[operator.opcodeIndex] for operator in model.subgraphs[0].operators]
+
+
+def conv_plan(padding: str) -> Plan:
+    attributes = {"kernel": "3x3", "stride": "2x2", "padding": padding}
+    kernel = make_kernel("conv2d", ((1, 8, 8, 3),), (1, 4, 4, 5), attributes)
+    return Plan((1, 8, 8, 3), (Step(kernel, (0,)),))
+
+
+def test_a_network_has_one_operator_for_each_kernel_but_the_flatten_and_no_transpose():
+    network = plan(ShrinkCnnSpace(activation="swish").decode("s0.c01.s012"))
+    names = operators(write_tflite(network, random_weights(network, 0)))
+    assert len(names) == len(network.steps) - 1
+    assert "TRANSPOSE" not in names
+    assert "RESHAPE" not in names
+
+
+def test_pads_in_numbers_are_an_operator_before_the_convolution():
+    network = conv_plan("1x0x1x0")
+    assert operators(write_tflite(network, random_weights(network, 0))) == ["PAD", "CONV_2D"]
+
+
+def test_same_padding_is_part_of_the_convolution():
+    network = conv_plan("same")
+    assert operators(write_tflite(network, random_weights(network, 0))) == ["CONV_2D"]
+
+
+def test_a_flatten_that_no_dense_layer_reads_is_an_operator():
+    flatten = make_kernel("flatten", ((1, 2, 2, 3),), (1, 12))
+    network = Plan((1, 2, 2, 3), (Step(flatten, (0,)),))
+    assert operators(write_tflite(network, {})) == ["RESHAPE"]
+
+
+def test_the_same_plan_and_seed_give_the_same_bytes():
+    network = plan(ShrinkCnnSpace().decode("s0.c01"))
+    one, other = (write_tflite(network, random_weights(network, 7)) for _ in range(2))
+    assert one == other
+
+
+def test_missing_weights_are_refused():
+    with pytest.raises(ValueError, match=r"step 0 .*\(5, 3, 3, 3\), got none"):
+        write_tflite(conv_plan("same"), {})
+
+
+def test_weights_of_another_shape_are_refused():
+    weights = {0: Weights(np.zeros((5, 3, 3, 2), np.float32), np.zeros(5, np.float32))}
+    with pytest.raises(ValueError, match=r"got \(5, 3, 3, 2\)"):
+        write_tflite(conv_plan("same"), weights)
+
+
+def test_an_unknown_kind_of_kernel_is_refused():
+    kernel = make_kernel("teleport", ((1, 4),), (1, 4))
+    with pytest.raises(ValueError, match="no TFLite operator for kernel teleport"):
+        write_tflite(Plan((1, 4), (Step(kernel, (0,)),)), {})

@@ -1,0 +1,1 @@
+"""Graphs of networks, search spaces and methods, training, export. Knows no phone."""

@@ -1,0 +1,107 @@
+"""What a run was asked to do: one value that, with the data and the table, decides its result."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from typing import Any
+
+from latency_tables.budget import Budget
+from toolchain.errors import NameUnknown
+from toolchain.methods.method import make_settings
+from toolchain.settings import override
+from toolchain.spaces.space import Space, make_space, space_to_json
+from toolchain.train.proxy import ProxySettings
+from toolchain.train.recipe import TrainSettings
+
+PROXIES = {"quick": ProxySettings.quick, "paper": ProxySettings.paper}
+"""Proxy trainings by name."""
+
+RECORDED_PACKAGES = ("pocketnas", "torch", "onnx", "onnxruntime", "ai-edge-litert", "numpy")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """Everything that a search and the training after it depend on, the latency table excepted.
+
+    Attributes:
+        task: name of the task.
+        data: folder or archive of its data; None where the task finds its own.
+        image_size: rows and columns to resize to; None for the images' own.
+        space: the search space.
+        method: name of the search method.
+        method_settings: its settings.
+        proxy: training of candidates.
+        training: training of the answer.
+        budget: the hard limit; None for a search by MACs alone.
+        seed: of everything random.
+    """
+
+    task: str
+    data: str | None
+    image_size: int | None
+    space: Space
+    method: str
+    method_settings: Any
+    proxy: ProxySettings
+    training: TrainSettings
+    budget: Budget | None
+    seed: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, with the versions that run now."""
+        return {
+            "task": self.task,
+            "data": self.data,
+            "image_size": self.image_size,
+            "space": space_to_json(self.space),
+            "method": {"name": self.method, "settings": asdict(self.method_settings)},
+            "proxy": asdict(self.proxy),
+            "training": asdict(self.training),
+            "budget": asdict(self.budget) if self.budget else None,
+            "seed": self.seed,
+            "versions": versions(),
+        }
+
+
+def make_proxy(name: str, values: Mapping[str, Any]) -> ProxySettings:
+    """A proxy training by name with some settings replaced.
+
+    Raises:
+        NameUnknown: there is no such proxy, or it has no such setting.
+        ValueError: a value is out of range.
+    """
+    if name not in PROXIES:
+        raise NameUnknown("proxy", name, PROXIES)
+    return override(PROXIES[name](), values)
+
+
+def config_from_json(data: Mapping[str, Any]) -> RunConfig:
+    """The configuration that ``RunConfig.to_json`` wrote.
+
+    Raises:
+        NameUnknown: it names something that this version does not have.
+        ValueError: a value is out of range.
+    """
+    return RunConfig(
+        task=data["task"],
+        data=data["data"],
+        image_size=data["image_size"],
+        space=make_space(data["space"]["name"], data["space"]["settings"]),
+        method=data["method"]["name"],
+        method_settings=make_settings(data["method"]["name"], data["method"]["settings"]),
+        proxy=override(ProxySettings.quick(), data["proxy"]),
+        training=override(TrainSettings(epochs=1), data["training"]),
+        budget=Budget(**data["budget"]) if data["budget"] else None,
+        seed=data["seed"],
+    )
+
+
+def versions() -> dict[str, str]:
+    """Versions of what decides a run's result."""
+    return {
+        "python": platform.python_version(),
+        **{package: version(package) for package in RECORDED_PACKAGES},
+    }

@@ -1,0 +1,70 @@
+"""What can go wrong in the toolchain and is not a bug: one base, one class for each remedy.
+
+ToolchainError
+├── NameUnknown          a name that the table asked does not hold (task, space, method)
+├── DataUnusable         a data set that is missing, broken, too small or laid out otherwise
+├── CheckpointUnusable   saved weights that cannot be read or belong to another network or run
+├── TrainingDiverged     a loss that is no longer a finite number
+├── GenotypeInvalid      a text stands for no network of the space
+├── BudgetUnreachable    no network of the space keeps the budget; names the fastest seen
+├── RunUnusable          a folder is no run, is in use, or was made with other settings
+├── ExportFailed         a network cannot be lowered, or the result computes something else
+├── ArtifactUnusable     the card of an exported model, or the model, is missing or damaged
+└── WorkerLost           an item whose worker process died each time it was tried
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class ToolchainError(Exception):
+    """Base of every error that the toolchain raises about a state of the world."""
+
+
+class NameUnknown(ToolchainError):
+    """A name is not in the table that was asked; the message lists the names that are."""
+
+    def __init__(self, what: str, name: str, known: Iterable[str]) -> None:
+        """Say what kind of name, which one, and those there are."""
+        super().__init__(f"unknown {what} {name!r}; known are: {', '.join(sorted(known))}")
+
+
+class DataUnusable(ToolchainError):
+    """A data set is missing, broken, too small, or not laid out as the loader needs."""
+
+
+class CheckpointUnusable(ToolchainError):
+    """Saved weights cannot be read, or belong to another network, recipe or seed."""
+
+
+class TrainingDiverged(ToolchainError):
+    """The training loss became infinite or not a number."""
+
+
+class WorkerLost(ToolchainError):
+    """The worker process of one item died in every attempt."""
+
+
+class GenotypeInvalid(ToolchainError):
+    """A text stands for no network of the space."""
+
+    def __init__(self, genotype: str, reason: str) -> None:
+        """Say which text and why."""
+        super().__init__(f"{genotype!r} is no genotype of this space: {reason}")
+
+
+class BudgetUnreachable(ToolchainError):
+    """No network of the space keeps the budget."""
+
+
+class RunUnusable(ToolchainError):
+    """A folder is no run, is in use by another process, or was made with other settings."""
+
+
+class ExportFailed(ToolchainError):
+    """A network cannot be lowered to TFLite, or what came out computes something else."""
+
+
+class ArtifactUnusable(ToolchainError):
+    """The card of an exported model is missing or damaged, or the model beside it changed."""

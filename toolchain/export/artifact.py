@@ -1,0 +1,210 @@
+"""An exported network: the file, and what one must know to use it and to trust it.
+
+The facts stand in a card beside the file, ``net.json`` beside ``net.tflite``, so that they travel
+with it; the card holds the file's hash, so that it cannot speak of another file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from latency_tables.kernel import Kernel, parse_kernel
+from toolchain.atomic import atomic_path
+from toolchain.errors import ArtifactUnusable
+from toolchain.export.parity import Parity, parity_from_json
+
+CARD_VERSION = 1
+"""1: first."""
+
+REMEDY = "export the network again"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tensor:
+    """An input or output.
+
+    Attributes:
+        name: in the file's signature.
+        shape: as in the file: NHWC, or NC.
+        dtype: element type.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Normalization:
+    """What the caller does to an image before the network sees it: (pixel - mean) / std.
+
+    Attributes:
+        mean: of each channel, pixels taken in [0, 1].
+        std: of each channel, likewise.
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Artifact:
+    """An exported network.
+
+    Attributes:
+        path: the file.
+        format: of the file: ``tflite``.
+        sha256: of the file.
+        size_bytes: of the file.
+        inputs: what the network reads; the image is normalised already.
+        outputs: what it computes.
+        normalization: how the image is normalised.
+        graph: name of the network's graph.
+        genotype: the point of a search space that the network is.
+        parity: how far the file is from the trained network.
+        kernels: keys of the kernels that it runs, in execution order.
+        versions: of the packages that took part, by name.
+    """
+
+    path: Path
+    format: str
+    sha256: str
+    size_bytes: int
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    normalization: Normalization
+    graph: str
+    genotype: str
+    parity: Parity
+    kernels: tuple[str, ...]
+    versions: Mapping[str, str]
+
+    @property
+    def card_path(self) -> Path:
+        """Where the card is."""
+        return self.path.with_suffix(".json")
+
+    def summary(self) -> str:
+        """File and parity in two lines."""
+        litert = self.parity.litert
+        return (
+            f"{self.path}: {self.size_bytes:,} bytes, {len(self.kernels)} kernels\n"
+            f"  against torch on {self.parity.images} images: largest error "
+            f"{litert.max_error:.2e} ({litert.max_relative_error:.1e} of the outputs' spread), "
+            f"top-1 agreement {litert.top1_agreement:.1%}"
+        )
+
+    def copy_to(self, path: Path) -> Artifact:
+        """Copy the file and its card.
+
+        Raises:
+            ArtifactUnusable: the copy cannot be written.
+        """
+        copy = replace(self, path=path)
+        try:
+            with atomic_path(path) as temporary:
+                shutil.copyfile(self.path, temporary)
+            save_card(copy)
+        except OSError as error:
+            raise ArtifactUnusable(f"cannot write {path}: {error.strerror}") from error
+        return copy
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of the card; the file is named without its folder."""
+        return {"card_version": CARD_VERSION, **asdict(self), "path": self.path.name}
+
+
+def save_card(artifact: Artifact) -> None:
+    """Write the card beside the file."""
+    with atomic_path(artifact.card_path) as path:
+        path.write_text(json.dumps(artifact.to_json(), indent=2) + "\n", encoding="utf-8")
+
+
+def load_card(path: Path) -> Artifact:
+    """Read a card and check that the file beside it is the one it speaks of.
+
+    Args:
+        path: the card, or the file that it stands beside.
+
+    Raises:
+        ArtifactUnusable: either is missing or damaged, the file is another one, or the card is of
+            a newer version.
+    """
+    card = path.with_suffix(".json")
+    try:
+        data = json.loads(card.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ArtifactUnusable(
+            f"cannot read the card {card}: {error.strerror}; {REMEDY}"
+        ) from error
+    except ValueError as error:
+        raise ArtifactUnusable(f"the card {card} is damaged ({error}); {REMEDY}") from error
+    artifact = _parse(card, data)
+    try:
+        content = artifact.path.read_bytes()
+    except OSError as error:
+        raise ArtifactUnusable(
+            f"cannot read {artifact.path}, of which {card} is the card: {error.strerror}; {REMEDY}"
+        ) from error
+    if sha256_of(content) != artifact.sha256:
+        raise ArtifactUnusable(
+            f"{artifact.path} is not the file that {card} describes: its sha256 differs; {REMEDY}"
+        )
+    return artifact
+
+
+def kernels_of(path: Path) -> tuple[Kernel, ...] | None:
+    """The kernels of a TFLite file by its card; None when it has no card.
+
+    Raises:
+        ArtifactUnusable: the card is damaged, or of another file.
+    """
+    if not path.with_suffix(".json").exists():
+        return None
+    try:
+        return tuple(parse_kernel(key) for key in load_card(path).kernels)
+    except ValueError as error:
+        raise ArtifactUnusable(f"the card of {path} is damaged ({error}); {REMEDY}") from error
+
+
+def sha256_of(content: bytes) -> str:
+    """The hash by which a file is known."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def _parse(card: Path, data: Any) -> Artifact:
+    try:
+        if data["card_version"] > CARD_VERSION:
+            raise ArtifactUnusable(
+                f"the card {card} is of version {data['card_version']}, newer than the "
+                f"{CARD_VERSION} known here; update pocketnas"
+            )
+        fields = {name: value for name, value in data.items() if name != "card_version"}
+        return Artifact(
+            **{
+                **fields,
+                "path": card.with_name(data["path"]),
+                "inputs": tuple(map(_parse_tensor, data["inputs"])),
+                "outputs": tuple(map(_parse_tensor, data["outputs"])),
+                "normalization": Normalization(
+                    mean=tuple(data["normalization"]["mean"]),
+                    std=tuple(data["normalization"]["std"]),
+                ),
+                "kernels": tuple(data["kernels"]),
+                "parity": parity_from_json(data["parity"]),
+            }
+        )
+    except (KeyError, TypeError) as error:
+        raise ArtifactUnusable(
+            f"the card {card} lacks or misspells a field ({error}); {REMEDY}"
+        ) from error
+
+
+def _parse_tensor(data: dict[str, Any]) -> Tensor:
+    return Tensor(name=data["name"], shape=tuple(data["shape"]), dtype=data["dtype"])

@@ -1,0 +1,106 @@
+"""Export a trained network: torch -> ONNX -> TFLite, compared before anything is written."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import logging
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from toolchain.atomic import atomic_path
+from toolchain.errors import ExportFailed
+from toolchain.export.artifact import Artifact, Normalization, Tensor, save_card, sha256_of
+from toolchain.export.flatbuffer import INPUT_NAME, OUTPUT_NAME, write_tflite
+from toolchain.export.lowering.lower import lower
+from toolchain.export.onnx import export_onnx
+from toolchain.export.parity import TOLERANCE, check_parity
+from toolchain.graph import Graph
+from toolchain.kernels import Plan, plan
+
+PACKAGES = ("torch", "onnx", "onnxruntime", "ai-edge-litert")
+"""Whose versions the card holds."""
+
+_LOGGER = logging.getLogger(__name__)
+
+
+def export_network(
+    module: nn.Module,
+    graph: Graph,
+    images_NCHW: torch.Tensor,
+    directory: Path,
+    *,
+    genotype: str,
+    normalization: Normalization,
+    name: str = "network",
+    tolerance: float = TOLERANCE,
+) -> Artifact:
+    """Write ``network.onnx``, ``network.tflite`` and its card, ``network.json``.
+
+    The network takes images that are normalised already, so that its kernels are those of the
+    graph; mean and deviation stand in the card.
+
+    Args:
+        module: the trained network; it is left in evaluation mode.
+        graph: what the module computes.
+        images_NCHW: normalised images on which the files must agree with the module.
+        directory: where the files go.
+        genotype: the point of the search space that the network is.
+        normalization: how ``images_NCHW`` were normalised.
+        name: of the files, without suffix.
+        tolerance: largest relative error allowed.
+
+    Raises:
+        ExportFailed: the module cannot be exported or lowered, its kernels are not the graph's,
+            or a file computes something else. Nothing is written then.
+    """
+    model = export_onnx(module, graph.input_shape)
+    lowered = lower(model)
+    _require_plan_of(graph, lowered.plan)
+    onnx_content = model.SerializeToString()
+    content = write_tflite(lowered.plan, lowered.weights)
+    parity = check_parity(module, onnx_content, content, images_NCHW, tolerance=tolerance)
+    artifact = Artifact(
+        path=directory / f"{name}.tflite",
+        format="tflite",
+        sha256=sha256_of(content),
+        size_bytes=len(content),
+        inputs=(Tensor(name=INPUT_NAME, shape=lowered.plan.input_shape, dtype="float32"),),
+        outputs=(
+            Tensor(name=OUTPUT_NAME, shape=lowered.plan.kernels[-1].output, dtype="float32"),
+        ),
+        normalization=normalization,
+        graph=graph.name,
+        genotype=genotype,
+        parity=parity,
+        kernels=tuple(kernel.key for kernel in lowered.plan.kernels),
+        versions={package: importlib.metadata.version(package) for package in PACKAGES},
+    )
+    with atomic_path(directory / f"{name}.onnx") as path:
+        path.write_bytes(onnx_content)
+    with atomic_path(artifact.path) as path:
+        path.write_bytes(content)
+    save_card(artifact)
+    _LOGGER.info("exported %s: %d kernels", artifact.path, len(lowered.plan.steps))
+    return artifact
+
+
+def _require_plan_of(graph: Graph, lowered: Plan) -> None:
+    """What was searched and predicted must be what is shipped."""
+    planned = plan(graph)
+    if lowered == planned:
+        return
+    pairs = zip(lowered.steps, planned.steps, strict=False)
+    position = next(
+        (index for index, (one, other) in enumerate(pairs) if one != other),
+        min(len(lowered.steps), len(planned.steps)),
+    )
+    got, expected = (
+        str(steps[position]) if position < len(steps) else "nothing"
+        for steps in (lowered.steps, planned.steps)
+    )
+    raise ExportFailed(
+        f"the exported network is not the graph {graph.name}: kernel {position} is {got}, planned "
+        f"was {expected}; export the module that was built from this graph"
+    )

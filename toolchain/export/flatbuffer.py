@@ -1,0 +1,221 @@
+"""Write a plan as a TFLite flatbuffer.
+
+Both producers of TFLite files end here: probe networks (a graph's plan with random weights) and
+the lowering of an ONNX model (its own plan with trained weights). One kernel becomes one TFLite
+operator, NHWC, without a TRANSPOSE anywhere, with two exceptions that XNNPACK makes (seen with its
+profiler, LiteRT 2.3):
+
+* a FULLY_CONNECTED flattens its input in a kernel of its own, which has no operator;
+* a PAD is part of the VALID convolution after it, so that both are one kernel.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import flatbuffers
+import numpy as np
+import numpy.typing as npt
+from ai_edge_litert import schema_py_generated as schema
+
+from latency_tables.kernel import Kernel, Shape
+from toolchain.export.operators import Operator, Pads, make_operator, own_pads, pad_operator
+from toolchain.kernels import Plan
+
+Array = npt.NDArray[np.float32]
+
+INPUT_NAME = "image"
+OUTPUT_NAME = "logits"
+SIGNATURE = "serving_default"
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Constants of one kernel.
+
+    Attributes:
+        filter: OHWI of a convolution, 1HWC of a depthwise one, OI of a dense layer.
+        bias: one number for each output channel.
+    """
+
+    filter: Array
+    bias: Array
+
+
+def weight_shape(kernel: Kernel) -> Shape | None:
+    """Shape of a kernel's filter as TFLite stores it; None when the kernel has no weights."""
+    channels = kernel.output[-1]
+    match kernel.kind:
+        case "conv2d":
+            return (channels, *kernel.pair("kernel"), kernel.inputs[0][-1])
+        case "depthwise_conv2d":
+            return (1, *kernel.pair("kernel"), channels)
+        case "fully_connected":
+            return (channels, kernel.inputs[0][-1])
+    return None
+
+
+def random_weights(plan: Plan, seed: int) -> dict[int, Weights]:
+    """Weights that keep activations near unit variance, so that no timing meets denormals.
+
+    Returns:
+        Weights by the index of the step.
+    """
+    rng = np.random.default_rng(seed)
+    weights = {}
+    for index, step in enumerate(plan.steps):
+        shape = weight_shape(step.kernel)
+        if shape is not None:
+            fan_in = math.prod(shape[1:3]) if shape[0] == 1 else math.prod(shape[1:])
+            draw = rng.standard_normal(shape, dtype=np.float32) * np.float32(math.sqrt(2 / fan_in))
+            weights[index] = Weights(draw, np.full(step.kernel.output[-1], 0.01, np.float32))
+    return weights
+
+
+def write_tflite(plan: Plan, weights: Mapping[int, Weights]) -> bytes:
+    """The plan as the content of a ``.tflite`` file.
+
+    Args:
+        plan: the kernels and how they are wired.
+        weights: constants of every step that has some, by its index.
+
+    Raises:
+        ValueError: a kernel's weights are absent or of another shape, or no operator is known for
+            a kernel.
+    """
+    writer = _Writer()
+    values = [writer.tensor(plan.input_shape, INPUT_NAME)]
+    left_out = _flattened_by_runtime(plan)
+    for index, (kernel, reads) in enumerate(plan.steps):
+        inputs = [values[read] for read in reads]
+        if index in left_out:
+            values += inputs
+            continue
+        pads = own_pads(kernel)
+        if pads is not None:
+            padded = writer.tensor(_padded(kernel.inputs[0], pads), f"padded_{index}")
+            writer.operator(pad_operator(pads), inputs, padded)
+            inputs = [padded]
+        is_last = index == len(plan.steps) - 1
+        output = writer.tensor(kernel.output, OUTPUT_NAME if is_last else f"value_{index}")
+        inputs += _weight_tensors(writer, kernel, weights.get(index), index)
+        writer.operator(make_operator(kernel), inputs, output)
+        values.append(output)
+    return writer.finish(values[0], values[-1])
+
+
+def _flattened_by_runtime(plan: Plan) -> set[int]:
+    """Indices of the flatten steps that only dense layers read, which bring their own."""
+    flattens = {index for index, step in enumerate(plan.steps) if step.kernel.kind == "flatten"}
+    read_otherwise = {
+        read - 1
+        for step in plan.steps
+        if step.kernel.kind != "fully_connected"
+        for read in step.inputs
+    }
+    return flattens - read_otherwise - {len(plan.steps) - 1}
+
+
+def _padded(shape: Shape, pads: Pads) -> Shape:
+    batch, rows, columns, channels = shape
+    return (batch, rows + sum(pads[:2]), columns + sum(pads[2:]), channels)
+
+
+class _Writer:
+    """Collects tensors, buffers and operators of one subgraph."""
+
+    def __init__(self) -> None:
+        self._subgraph = schema.SubGraphT()
+        self._subgraph.name = "main"
+        self._subgraph.tensors = []
+        self._subgraph.operators = []
+        self._buffers = [schema.BufferT()]
+        self._codes: list[int] = []
+
+    def tensor(
+        self, shape: Shape, name: str, content: npt.NDArray[np.generic] | None = None
+    ) -> int:
+        tensor = schema.TensorT()
+        tensor.shape = np.array(shape, np.int32)
+        tensor.type = schema.TensorType.FLOAT32
+        tensor.name = name
+        tensor.buffer = 0
+        if content is not None:
+            if content.dtype == np.int32:
+                tensor.type = schema.TensorType.INT32
+            buffer = schema.BufferT()
+            buffer.data = np.ascontiguousarray(content).view(np.uint8).ravel()
+            tensor.buffer = len(self._buffers)
+            self._buffers.append(buffer)
+        self._subgraph.tensors.append(tensor)
+        return len(self._subgraph.tensors) - 1
+
+    def operator(self, kind: Operator, inputs: list[int], output: int) -> None:
+        if kind.settings is not None:
+            name = f"settings_{len(self._subgraph.operators)}"
+            inputs = [*inputs, self.tensor(kind.settings.shape, name, kind.settings)]
+        if kind.code not in self._codes:
+            self._codes.append(kind.code)
+        operator = schema.OperatorT()
+        operator.opcodeIndex = self._codes.index(kind.code)
+        operator.inputs = np.array(inputs, np.int32)
+        operator.outputs = np.array([output], np.int32)
+        operator.builtinOptionsType = kind.options_type
+        operator.builtinOptions = kind.options
+        self._subgraph.operators.append(operator)
+
+    def finish(self, image: int, output: int) -> bytes:
+        self._subgraph.inputs = np.array([image], np.int32)
+        self._subgraph.outputs = np.array([output], np.int32)
+        model = schema.ModelT()
+        model.version = 3
+        model.description = "pocketnas"
+        model.operatorCodes = [_operator_code(code) for code in self._codes]
+        model.subgraphs = [self._subgraph]
+        model.buffers = self._buffers
+        model.signatureDefs = [_signature(image, output)]
+        builder = flatbuffers.Builder(1 << 16)
+        builder.Finish(model.Pack(builder), b"TFL3")
+        return bytes(builder.Output())
+
+
+def _weight_tensors(
+    writer: _Writer, kernel: Kernel, weights: Weights | None, index: int
+) -> list[int]:
+    expected = weight_shape(kernel)
+    if expected is None:
+        return []
+    if weights is None or weights.filter.shape != expected:
+        got = "none" if weights is None else str(weights.filter.shape)
+        raise ValueError(f"step {index} ({kernel}) needs weights of shape {expected}, got {got}")
+    return [
+        writer.tensor(expected, f"filter_{index}", weights.filter),
+        writer.tensor(weights.bias.shape, f"bias_{index}", weights.bias),
+    ]
+
+
+def _operator_code(code: int) -> Any:
+    operator_code = schema.OperatorCodeT()
+    operator_code.builtinCode = code
+    operator_code.deprecatedBuiltinCode = min(code, 127)
+    operator_code.version = 1
+    return operator_code
+
+
+def _signature(image: int, output: int) -> Any:
+    signature = schema.SignatureDefT()
+    signature.signatureKey = SIGNATURE
+    signature.subgraphIndex = 0
+    signature.inputs = [_tensor_map(INPUT_NAME, image)]
+    signature.outputs = [_tensor_map(OUTPUT_NAME, output)]
+    return signature
+
+
+def _tensor_map(name: str, index: int) -> Any:
+    entry = schema.TensorMapT()
+    entry.name = name
+    entry.tensorIndex = index
+    return entry

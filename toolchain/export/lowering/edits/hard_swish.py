@@ -1,0 +1,25 @@
+"""Hard swish, which older exporters write as x * HardSigmoid(x)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from toolchain.export.lowering.edits.merge import Merged, merge_pairs
+from toolchain.export.lowering.network import Network, Operation
+
+
+def name_hard_swish(network: Network) -> Network:
+    """Replace x * HardSigmoid(x) with slope 1/6 and offset 1/2 by HardSwish."""
+    return merge_pairs(network, _name)
+
+
+def _name(network: Network, gate: Operation, product: Operation) -> Merged | None:
+    if (gate.type, product.type) != ("HardSigmoid", "Mul"):
+        return None
+    slope, offset = gate.attributes.get("alpha", 0.2), gate.attributes.get("beta", 0.5)
+    if not math.isclose(slope, 1 / 6, rel_tol=1e-6) or offset != 0.5:
+        return None
+    if sorted(product.inputs) != sorted((gate.inputs[0], gate.output)):
+        return None
+    return Merged(replace(product, type="HardSwish", inputs=gate.inputs, attributes={}))

@@ -1,0 +1,200 @@
+"""From a graph to the kernels that the runtime will run: the plan.
+
+What XNNPACK under LiteRT 2.x does with a network, as rules (checked against its own profiler in
+the tests):
+
+* batch norm is folded into the convolution; ReLU and ReLU6 are fused into a convolution or a dense
+  layer, but after an addition they are a kernel of their own, ``clamp``;
+* swish is two kernels, ``sigmoid`` and ``multiply``;
+* a dense layer flattens its input first, in a kernel of its own, ``flatten``;
+* a concat of more than five inputs is not taken by XNNPACK and would split the network into
+  partitions: it becomes a tree of concats;
+* what two layers without weights compute of the same inputs is computed once (the exporter does
+  that): cells often join the same nodes twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import NamedTuple
+
+from latency_tables.kernel import Kernel, make_kernel
+from toolchain.graph import Graph
+from toolchain.layers import (
+    Add,
+    AnyLayer,
+    Concat,
+    Conv2d,
+    GlobalAveragePool,
+    Input,
+    Linear,
+    MaxPool2d,
+    Shape,
+    Weightless,
+)
+
+MAX_CONCAT_INPUTS = 5
+"""XNNPACK takes a concat of up to so many inputs (LiteRT 2.3)."""
+
+FUSED = ("linear", "relu", "relu6")
+"""Activations that run inside a convolution or a dense layer."""
+
+
+class Step(NamedTuple):
+    """A kernel in its place.
+
+    Attributes:
+        kernel: what runs.
+        inputs: numbers of the values it reads. Value 0 is the network's input, value i + 1 the
+            output of step i.
+    """
+
+    kernel: Kernel
+    inputs: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Every kernel of a network in execution order.
+
+    Attributes:
+        input_shape: NHWC of the network's input.
+        steps: the last one computes the output.
+    """
+
+    input_shape: Shape
+    steps: tuple[Step, ...]
+
+    @cached_property
+    def kernels(self) -> tuple[Kernel, ...]:
+        """The kernels alone."""
+        return tuple(step.kernel for step in self.steps)
+
+
+def plan(graph: Graph) -> Plan:
+    """The kernels that the runtime runs for a graph.
+
+    Raises:
+        ValueError: the graph is inconsistent.
+    """
+    shapes = graph.shapes
+    values: dict[str, int] = {}
+    known: dict[tuple[AnyLayer, tuple[int, ...]], int] = {}
+    steps: list[Step] = []
+    for name, layer, reads in graph.nodes:
+        if not reads:
+            values[name] = 0
+            continue
+        numbers = tuple([values[read] for read in reads])
+        is_weightless = isinstance(layer, Weightless)
+        if is_weightless and (layer, numbers) in known:
+            values[name] = known[layer, numbers]
+            continue
+        before = len(steps)
+        for kernel, sources in _steps_of(layer, tuple([shapes[read] for read in reads])):
+            inputs = [numbers[s] if s >= 0 else before - s for s in sources]
+            steps.append(Step(kernel, tuple(inputs)))
+        values[name] = len(steps)
+        if is_weightless:
+            known[layer, numbers] = values[name]
+    return Plan(nhwc(shapes[graph.nodes[0].name]), tuple(steps))
+
+
+LocalStep = tuple[Kernel, tuple[int, ...]]
+"""A kernel of one layer; its sources are the layer's inputs 0, 1, ... or its own steps -1, -2,
+... (the first step is -1)."""
+
+
+@lru_cache(maxsize=65536)
+def _steps_of(layer: AnyLayer, inputs: tuple[Shape, ...]) -> tuple[LocalStep, ...]:
+    """The kernels of one layer; cached, because search meets the same few thousand again."""
+    output = layer.output_shape(*inputs)
+    match layer:
+        case Conv2d():
+            return _conv_steps(layer, inputs[0], output)
+        case Linear():
+            return _linear_steps(layer, inputs[0], output)
+        case MaxPool2d():
+            attributes = _window(layer.kernel, layer.stride)
+            return ((_kernel("max_pool2d", inputs, output, attributes), (0,)),)
+        case GlobalAveragePool():
+            return ((_kernel("mean", inputs, output, {"axes": "1x2"}), (0,)),)
+        case Add():
+            return _add_steps(layer, inputs, output)
+        case Concat():
+            return tuple(concat_tree(inputs))
+        case Input():
+            return ()
+
+
+def concat_tree(inputs: Sequence[Shape]) -> Iterable[LocalStep]:
+    """Concats of at most five inputs that together join all of them, in order."""
+    pending = [(index, shape) for index, shape in enumerate(inputs)]
+    made = 0
+    while len(pending) > 1:
+        merged = []
+        for start in range(0, len(pending), MAX_CONCAT_INPUTS):
+            group = pending[start : start + MAX_CONCAT_INPUTS]
+            if len(group) == 1:
+                merged += group
+                continue
+            shapes = tuple(shape for _, shape in group)
+            output = (sum(shape[0] for shape in shapes), *shapes[0][1:])
+            yield _kernel("concat", shapes, output), tuple(source for source, _ in group)
+            made += 1
+            merged.append((-made, output))
+        pending = merged
+
+
+def nhwc(shape: Shape) -> Shape:
+    """A CHW or C shape as the runtime holds it, with a batch of one."""
+    return (1, *shape[1:], shape[0])
+
+
+def _conv_steps(layer: Conv2d, source: Shape, output: Shape) -> tuple[LocalStep, ...]:
+    kind = "depthwise_conv2d" if layer.depthwise else "conv2d"
+    fused = layer.activation if layer.activation in FUSED else "linear"
+    attributes = _window(layer.kernel, layer.stride)
+    conv = make_kernel(kind, (nhwc(source),), nhwc(output), attributes, fused)
+    if layer.activation in FUSED:
+        return ((conv, (0,)),)
+    return ((conv, (0,)), *_activation_steps(layer.activation, output, after=1))
+
+
+def _linear_steps(layer: Linear, source: Shape, output: Shape) -> tuple[LocalStep, ...]:
+    fused = layer.activation if layer.activation in FUSED else "linear"
+    flatten = (_kernel("flatten", (source,), source), (0,))
+    dense = make_kernel("fully_connected", (nhwc(source),), nhwc(output), None, fused)
+    if layer.activation in FUSED:
+        return (flatten, (dense, (-1,)))
+    return (flatten, (dense, (-1,)), *_activation_steps(layer.activation, output, after=2))
+
+
+def _add_steps(layer: Add, inputs: tuple[Shape, ...], output: Shape) -> tuple[LocalStep, ...]:
+    add = (_kernel("add", inputs, output), (0, 1))
+    if layer.activation == "linear":
+        return (add,)
+    return (add, *_activation_steps(layer.activation, output, after=1))
+
+
+def _activation_steps(name: str, shape: Shape, *, after: int) -> tuple[LocalStep, ...]:
+    """Kernels of an activation that stands alone, reading step number ``after``."""
+    if name == "swish":
+        sigmoid = _kernel("sigmoid", (shape,), shape)
+        multiply = _kernel("multiply", (shape, shape), shape)
+        return ((sigmoid, (-after,)), (multiply, (-after, -after - 1)))
+    kind = "clamp" if name in FUSED else name
+    attributes = {"range": name} if name in FUSED else None
+    return ((_kernel(kind, (shape,), shape, attributes), (-after,)),)
+
+
+def _kernel(
+    kind: str, inputs: tuple[Shape, ...], output: Shape, attributes: dict[str, str] | None = None
+) -> Kernel:
+    return make_kernel(kind, tuple(nhwc(shape) for shape in inputs), nhwc(output), attributes)
+
+
+def _window(kernel: int, stride: int) -> dict[str, str]:
+    return {"kernel": f"{kernel}x{kernel}", "stride": f"{stride}x{stride}", "padding": "same"}

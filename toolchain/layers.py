@@ -1,0 +1,271 @@
+"""The layers that a graph is made of: typed values with shape rules and counts.
+
+A layer holds what a person would write down of it; shapes follow from its inputs. Shapes here are
+CHW (one image, no batch) or C. Padding is always SAME as TFLite defines it: output size
+ceil(size / stride), what must be padded split evenly, the odd row or column at the end.
+
+Each layer has a row in three tables: ``module.py`` (how torch computes it), ``kernels.py`` (what
+the runtime runs for it) and ``LAYERS`` below (its name in text and JSON).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+Shape = tuple[int, ...]
+"""CHW of a feature map, or C of a vector."""
+
+ACTIVATIONS = ("linear", "relu", "relu6", "swish", "hard_swish", "sigmoid")
+"""Functions that a layer can apply to its output."""
+
+
+class Layer(Protocol):
+    """What the graph asks of every layer. Layers are frozen: equal means interchangeable."""
+
+    kind: ClassVar[str]
+
+    def output_shape(self, *inputs: Shape) -> Shape:
+        """Shape of the output for these input shapes.
+
+        Raises:
+            ValueError: the layer cannot take such inputs.
+        """
+
+    def macs(self, *inputs: Shape) -> int:
+        """Multiply-accumulates of convolutions and dense layers; everything else counts 0."""
+
+    def parameters(self, *inputs: Shape) -> int:
+        """Weights and biases, batch norm excluded."""
+
+    def norm_parameters(self, *inputs: Shape) -> int:
+        """Scales and shifts of the batch norm."""
+
+
+class Weightless:
+    """Counts of a layer that has no weights."""
+
+    def macs(self, *inputs: Shape) -> int:
+        """No multiply-accumulates."""
+        return 0
+
+    def parameters(self, *inputs: Shape) -> int:
+        """No weights."""
+        return 0
+
+    def norm_parameters(self, *inputs: Shape) -> int:
+        """No batch norm."""
+        return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Input(Weightless):
+    """The image that the network reads."""
+
+    kind: ClassVar[str] = "input"
+    channels: int
+    height: int
+    width: int
+
+    def __post_init__(self) -> None:
+        _require_positive(self, "channels", "height", "width")
+
+    def output_shape(self, *inputs: Shape) -> Shape:
+        """The image's shape; an input has no inputs."""
+        _require_count(self, inputs, 0)
+        return (self.channels, self.height, self.width)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conv2d:
+    """A convolution with the batch norm and the activation that follow it.
+
+    Attributes:
+        channels: output channels.
+        kernel: rows and columns of the filter.
+        stride: step in both directions.
+        depthwise: one filter for each channel; ``channels`` then equals the input's.
+        bias: whether the convolution adds one.
+        norm: whether batch norm follows.
+        activation: the function after that.
+    """
+
+    kind: ClassVar[str] = "conv2d"
+    channels: int
+    kernel: int = 1
+    stride: int = 1
+    depthwise: bool = False
+    bias: bool = False
+    norm: bool = True
+    activation: str = "relu"
+
+    def __post_init__(self) -> None:
+        _require_positive(self, "channels", "kernel", "stride")
+        _require_activation(self.activation)
+
+    def output_shape(self, *inputs: Shape) -> Shape:
+        """Channels of the layer, size divided by the stride, rounded up."""
+        channels, height, width = _feature_map(self, inputs)
+        if self.depthwise and channels != self.channels:
+            raise ValueError(
+                f"a depthwise convolution keeps its {channels} channels, not {self.channels}"
+            )
+        return (self.channels, math.ceil(height / self.stride), math.ceil(width / self.stride))
+
+    def macs(self, *inputs: Shape) -> int:
+        """Filter size times output size."""
+        _, height, width = self.output_shape(*inputs)
+        return self._weights(inputs) * height * width
+
+    def parameters(self, *inputs: Shape) -> int:
+        """The filter and, if there is one, the bias."""
+        return self._weights(inputs) + self.bias * self.channels
+
+    def norm_parameters(self, *inputs: Shape) -> int:
+        """A scale and a shift for each channel."""
+        return 2 * self.norm * self.channels
+
+    def _weights(self, inputs: tuple[Shape, ...]) -> int:
+        fan_in = 1 if self.depthwise else inputs[0][0]
+        return self.kernel**2 * fan_in * self.channels
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaxPool2d(Weightless):
+    """Largest value of each window."""
+
+    kind: ClassVar[str] = "max_pool2d"
+    kernel: int = 2
+    stride: int = 2
+
+    def __post_init__(self) -> None:
+        _require_positive(self, "kernel", "stride")
+
+    def output_shape(self, *inputs: Shape) -> Shape:
+        """Size divided by the stride, rounded up."""
+        channels, height, width = _feature_map(self, inputs)
+        return (channels, math.ceil(height / self.stride), math.ceil(width / self.stride))
+
+
+@dataclass(frozen=True, kw_only=True)
+class GlobalAveragePool(Weightless):
+    """Mean of each channel over the image: a vector."""
+
+    kind: ClassVar[str] = "global_average_pool"
+
+    def output_shape(self, *inputs: Shape) -> Shape:
+        """One number for each channel."""
+        channels, _, _ = _feature_map(self, inputs)
+        return (channels,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Linear:
+    """A dense layer on a vector."""
+
+    kind: ClassVar[str] = "linear"
+    features: int
+    bias: bool = True
+    activation: str = "linear"
+
+    def __post_init__(self) -> None:
+        _require_positive(self, "features")
+        _require_activation(self.activation)
+
+    def output_shape(self, *inputs: Shape) -> Shape:
+        """One number for each output feature."""
+        self._fan_in(inputs)
+        return (self.features,)
+
+    def macs(self, *inputs: Shape) -> int:
+        """One for each weight."""
+        return self._fan_in(inputs) * self.features
+
+    def parameters(self, *inputs: Shape) -> int:
+        """The matrix and, if there is one, the bias."""
+        return self._fan_in(inputs) * self.features + self.bias * self.features
+
+    def norm_parameters(self, *inputs: Shape) -> int:
+        """No batch norm."""
+        return 0
+
+    def _fan_in(self, inputs: tuple[Shape, ...]) -> int:
+        _require_count(self, inputs, 1)
+        if len(inputs[0]) != 1:
+            raise ValueError(f"a linear layer takes a vector, got shape {inputs[0]}; pool first")
+        return inputs[0][0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Add(Weightless):
+    """Sum of two equal shapes, then an activation."""
+
+    kind: ClassVar[str] = "add"
+    activation: str = "linear"
+
+    def __post_init__(self) -> None:
+        _require_activation(self.activation)
+
+    def output_shape(self, *inputs: Shape) -> Shape:
+        """The common shape."""
+        _require_count(self, inputs, 2)
+        if inputs[0] != inputs[1]:
+            raise ValueError(f"add takes equal shapes, got {inputs[0]} and {inputs[1]}")
+        return inputs[0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Concat(Weightless):
+    """The channels of several feature maps, one after the other."""
+
+    kind: ClassVar[str] = "concat"
+
+    def output_shape(self, *inputs: Shape) -> Shape:
+        """Sum of channels at the common size."""
+        if len(inputs) < 2:
+            raise ValueError(f"concat takes two or more inputs, got {len(inputs)}")
+        if len({shape[1:] for shape in inputs}) > 1:
+            raise ValueError(f"concat takes feature maps of one size, got {inputs}")
+        return (sum(shape[0] for shape in inputs), *inputs[0][1:])
+
+
+AnyLayer = Input | Conv2d | MaxPool2d | GlobalAveragePool | Linear | Add | Concat
+
+LAYERS: dict[str, type[AnyLayer]] = {
+    layer.kind: layer
+    for layer in (Input, Conv2d, MaxPool2d, GlobalAveragePool, Linear, Add, Concat)
+}
+"""Every layer by the name it has in text and JSON."""
+
+
+def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
+    """Rows (or columns) to pad before and after, for SAME padding as TFLite defines it."""
+    total = max((math.ceil(size / stride) - 1) * stride + kernel - size, 0)
+    return total // 2, total - total // 2
+
+
+def _feature_map(layer: AnyLayer, inputs: tuple[Shape, ...]) -> tuple[int, int, int]:
+    _require_count(layer, inputs, 1)
+    if len(inputs[0]) != 3:
+        raise ValueError(f"{layer.kind} takes a feature map (C, H, W), got shape {inputs[0]}")
+    channels, height, width = inputs[0]
+    return channels, height, width
+
+
+def _require_count(layer: AnyLayer, inputs: tuple[Shape, ...], count: int) -> None:
+    if len(inputs) != count:
+        raise ValueError(f"{layer.kind} takes {count} input(s), got {len(inputs)}")
+
+
+def _require_positive(layer: AnyLayer, *names: str) -> None:
+    for name in names:
+        if getattr(layer, name) < 1:
+            raise ValueError(
+                f"{layer.kind}: {name} must be at least 1, got {getattr(layer, name)}"
+            )
+
+
+def _require_activation(name: str) -> None:
+    if name not in ACTIVATIONS:
+        raise ValueError(f"unknown activation {name!r}; known are {', '.join(ACTIVATIONS)}")

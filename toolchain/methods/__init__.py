@@ -1,0 +1,1 @@
+"""Search methods: how candidates are chosen. One method a module."""

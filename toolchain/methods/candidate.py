@@ -1,0 +1,158 @@
+"""A candidate network: what it costs, known before training, and how well it does, known after."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from latency_tables.budget import Budget, Latency
+from latency_tables.model import LatencyModel
+from toolchain.count import count
+from toolchain.errors import BudgetUnreachable
+from toolchain.kernels import plan
+from toolchain.spaces.space import Space
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """A network of a search.
+
+    Attributes:
+        genotype: which one.
+        latency: predicted; None when the search has no table.
+        macs: multiply-accumulates.
+        params: parameters, batch norm excluded.
+        metric: validation accuracy in [0, 1] after proxy training; None before it.
+        cost: what the evaluation took: CPU seconds, epochs.
+    """
+
+    genotype: str
+    latency: Latency | None
+    macs: int
+    params: int
+    metric: float | None = None
+    cost: Mapping[str, float | int | str] = field(default_factory=dict)
+
+    @property
+    def accuracy(self) -> float:
+        """The metric of a candidate that has been evaluated."""
+        assert self.metric is not None, f"{self.genotype} has not been evaluated"
+        return self.metric
+
+    @property
+    def p50_ms(self) -> float:
+        """Predicted median latency of a candidate of a search with a table."""
+        assert self.latency is not None, f"{self.genotype} has no latency: no table was given"
+        return self.latency.p50_ms
+
+    def to_json(self) -> dict[str, Any]:
+        """One flat record."""
+        return {
+            "genotype": self.genotype,
+            "metric": self.metric,
+            "p50_ms": self.latency.p50_ms if self.latency else None,
+            "p95_ms": self.latency.p95_ms if self.latency else None,
+            "macs": self.macs,
+            "params": self.params,
+            **self.cost,
+        }
+
+
+Evaluate = Callable[[Sequence[str]], Sequence[Candidate]]
+"""Trains networks on the proxy and returns them with their metric, in the order asked."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Appraiser:
+    """Says what a network costs without training it, and whether that is within the budget.
+
+    Attributes:
+        space: where genotypes come from.
+        model: predicts latencies; None for a search by MACs alone.
+        budget: the hard limit; None for none.
+    """
+
+    space: Space
+    model: LatencyModel | None = None
+    budget: Budget | None = None
+
+    def __post_init__(self) -> None:
+        if self.budget is not None and self.model is None:
+            raise ValueError("a budget in ms needs a latency table")
+
+    def appraise(self, genotype: str) -> Candidate:
+        """The candidate of a genotype, not yet evaluated.
+
+        Raises:
+            GenotypeInvalid: the text is no genotype of the space.
+            KernelMissing: the table lacks a kernel of the network.
+        """
+        graph = self.space.decode(genotype)
+        latency = self.model.predict(plan(graph).kernels) if self.model else None
+        counts = count(graph)
+        return Candidate(
+            genotype=genotype, latency=latency, macs=counts.macs, params=counts.params
+        )
+
+    def admits(self, candidate: Candidate) -> bool:
+        """Whether the candidate is within the budget; always, when there is none."""
+        if self.budget is None:
+            return True
+        assert candidate.latency is not None, "a budget comes with a model"
+        return self.budget.admits(candidate.latency)
+
+    def require_reachable(self) -> None:
+        """Check, before anything is trained, that some network of the space is within the budget.
+
+        Raises:
+            BudgetUnreachable: not even the fastest of the space's witnesses is.
+        """
+        if self.budget is None:
+            return
+        seen = [self.appraise(genotype) for genotype in self.space.witnesses()]
+        if not any(self.admits(candidate) for candidate in seen):
+            raise self._unreachable(seen)
+
+    def sample_within(self, rng: np.random.Generator, tries: int) -> Candidate:
+        """A random network within the budget.
+
+        Raises:
+            BudgetUnreachable: none of ``tries`` draws was; names the fastest of them.
+        """
+        seen = []
+        for _ in range(tries):
+            candidate = self.appraise(self.space.sample(rng))
+            if self.admits(candidate):
+                return candidate
+            seen.append(candidate)
+        raise self._unreachable(seen)
+
+    def best(self, candidates: Sequence[Candidate]) -> Candidate:
+        """The most accurate evaluated candidate within the budget; of equals the cheapest.
+
+        Raises:
+            BudgetUnreachable: none is within the budget; names the fastest.
+        """
+        admitted = [candidate for candidate in candidates if self.admits(candidate)]
+        if not admitted:
+            raise self._unreachable(candidates)
+        return max(admitted, key=lambda one: (one.accuracy, -one.macs, one.genotype))
+
+    def _unreachable(self, seen: Sequence[Candidate]) -> BudgetUnreachable:
+        assert self.budget is not None, "without a budget everything is admitted"
+        confidence = self.budget.confidence
+        latencies = [(one.latency.at(confidence), one) for one in seen if one.latency is not None]
+        fastest_ms, fastest = min(latencies, key=lambda pair: pair[0])
+        return BudgetUnreachable(
+            f"no network of space {self.space.name} was found within {self.budget}; the fastest "
+            f"of {len(seen)} seen is {fastest.genotype} with {fastest_ms:.4g} ms. Raise the "
+            "budget to that, or make the space's networks smaller"
+        )
+
+
+def evaluated(candidate: Candidate, metric: float, cost: Mapping[str, Any]) -> Candidate:
+    """The candidate with its metric and what finding it cost."""
+    return replace(candidate, metric=metric, cost=cost)

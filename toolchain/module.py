@@ -1,0 +1,185 @@
+"""From a graph to a torch module that computes it.
+
+Shape suffixes: N batch, C channels, H rows, W columns, F features.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from toolchain.graph import Graph
+from toolchain.layers import (
+    Add,
+    AnyLayer,
+    Concat,
+    Conv2d,
+    GlobalAveragePool,
+    Input,
+    Linear,
+    MaxPool2d,
+    Shape,
+    same_padding,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NormSettings:
+    """Constants of every batch norm.
+
+    Attributes:
+        eps: added to the variance.
+        momentum: share of the new batch in the running statistics, in (0, 1].
+    """
+
+    eps: float = 1e-5
+    momentum: float = 0.1
+
+
+class GraphModule(nn.Module):
+    """A graph as a torch module; submodules carry the nodes' names.
+
+    Attributes:
+        graph: what it computes.
+    """
+
+    def __init__(self, graph: Graph, norm: NormSettings | None = None) -> None:
+        super().__init__()
+        self.graph = graph
+        shapes = graph.shapes
+        self.layers = nn.ModuleDict(
+            {
+                node.name: make_module(
+                    node.layer, tuple(shapes[name] for name in node.inputs), norm or NormSettings()
+                )
+                for node in graph.nodes[1:]
+            }
+        )
+
+    def forward(self, x_NCHW: Tensor) -> Tensor:
+        """Scores NF of a batch of images."""
+        values = {self.graph.nodes[0].name: x_NCHW}
+        for node in self.graph.nodes[1:]:
+            layer = self.layers[node.name]
+            values[node.name] = layer(*(values[name] for name in node.inputs))
+        return values[self.graph.nodes[-1].name]
+
+
+class SamePad(nn.Module):
+    """Zeros around a feature map where SAME padding is not the same on all sides."""
+
+    def __init__(self, rows: tuple[int, int], columns: tuple[int, int]) -> None:
+        super().__init__()
+        self.pad = (*columns, *rows)
+
+    def forward(self, x_NCHW: Tensor) -> Tensor:
+        """The padded feature map."""
+        return F.pad(x_NCHW, self.pad)
+
+
+class Sum(nn.Module):
+    """Addition of two feature maps, then an activation."""
+
+    def __init__(self, activation: nn.Module) -> None:
+        super().__init__()
+        self.activation = activation
+
+    def forward(self, x_NCHW: Tensor, y_NCHW: Tensor) -> Tensor:
+        """Their sum."""
+        result: Tensor = self.activation(x_NCHW + y_NCHW)
+        return result
+
+
+class ConcatChannels(nn.Module):
+    """Feature maps joined along their channels."""
+
+    def forward(self, *xs_NCHW: Tensor) -> Tensor:
+        """All channels in order."""
+        return torch.cat(xs_NCHW, dim=1)
+
+
+class ImageMean(nn.Module):
+    """Mean of each channel over the image."""
+
+    def forward(self, x_NCHW: Tensor) -> Tensor:
+        """A vector NC."""
+        return x_NCHW.mean((2, 3))
+
+
+def make_module(layer: AnyLayer, inputs: tuple[Shape, ...], norm: NormSettings) -> nn.Module:
+    """The torch module of one layer for inputs of these CHW shapes."""
+    match layer:
+        case Conv2d():
+            return _conv(layer, inputs[0], norm)
+        case Linear():
+            dense = nn.Linear(inputs[0][0], layer.features, bias=layer.bias)
+            if layer.activation == "linear":
+                return dense
+            return nn.Sequential(dense, make_activation(layer.activation))
+        case MaxPool2d():
+            return _max_pool(layer, inputs[0])
+        case GlobalAveragePool():
+            return ImageMean()
+        case Add():
+            return Sum(make_activation(layer.activation))
+        case Concat():
+            return ConcatChannels()
+        case Input():
+            raise ValueError("only the first node of a graph is an input")
+
+
+def make_activation(name: str) -> nn.Module:
+    """The torch module of an activation."""
+    modules: dict[str, type[nn.Module]] = {
+        "linear": nn.Identity,
+        "relu": nn.ReLU,
+        "relu6": nn.ReLU6,
+        "swish": nn.SiLU,
+        "hard_swish": nn.Hardswish,
+        "sigmoid": nn.Sigmoid,
+    }
+    return modules[name]()
+
+
+def _conv(layer: Conv2d, source: Shape, norm: NormSettings) -> nn.Module:
+    pad, around = _padding(source, layer.kernel, layer.stride)
+    modules: list[nn.Module] = [] if pad is None else [pad]
+    modules.append(
+        nn.Conv2d(
+            source[0],
+            layer.channels,
+            layer.kernel,
+            layer.stride,
+            padding=around,
+            groups=source[0] if layer.depthwise else 1,
+            bias=layer.bias,
+        )
+    )
+    if layer.norm:
+        modules.append(nn.BatchNorm2d(layer.channels, eps=norm.eps, momentum=norm.momentum))
+    if layer.activation != "linear":
+        modules.append(make_activation(layer.activation))
+    return nn.Sequential(*modules)
+
+
+def _padding(source: Shape, kernel: int, stride: int) -> tuple[SamePad | None, tuple[int, int]]:
+    """A padding module, or none and the symmetric padding that the convolution does itself."""
+    rows = same_padding(source[1], kernel, stride)
+    columns = same_padding(source[2], kernel, stride)
+    if rows[0] == rows[1] and columns[0] == columns[1]:
+        return None, (rows[0], columns[0])
+    return SamePad(rows, columns), (0, 0)
+
+
+def _max_pool(layer: MaxPool2d, source: Shape) -> nn.Module:
+    """SAME padding of a maximum never wins: it is minus infinity, as torch's own padding is."""
+    rows = same_padding(source[1], layer.kernel, layer.stride)
+    columns = same_padding(source[2], layer.kernel, layer.stride)
+    # Rounding up adds the odd row or column at the end; where there is none, it changes nothing.
+    is_odd = rows[1] > rows[0] or columns[1] > columns[0]
+    return nn.MaxPool2d(
+        layer.kernel, layer.stride, padding=(rows[0], columns[0]), ceil_mode=is_odd
+    )

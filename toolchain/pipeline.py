@@ -1,0 +1,195 @@
+"""The stages of a run, each a function on its folder: search, train, export.
+
+Every stage can be interrupted at any time and called again: it goes on from what is in the
+folder, and the result is the same as without the interruption. Measuring is not done here: the
+caller profiles before and benchmarks after, with the device of its choice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+
+from latency_tables.model import LatencyModel
+from latency_tables.store import save_table
+from latency_tables.table import LatencyTable
+from toolchain.config import RunConfig, config_from_json
+from toolchain.errors import RunUnusable
+from toolchain.evaluation import ProxyEvaluator, ProxyTraining, prepare
+from toolchain.executors import ProcessExecutor
+from toolchain.export.artifact import Artifact, Normalization
+from toolchain.export.export import export_network
+from toolchain.methods.candidate import Appraiser, Candidate
+from toolchain.methods.method import METHODS
+from toolchain.module import GraphModule
+from toolchain.run_dir import RunDirectory
+from toolchain.spaces.space import space_kernels
+from toolchain.tasks.classification import ClassificationData
+from toolchain.train.checkpoint import load_weights, save_weights
+from toolchain.train.epoch import Step, evaluate, normalize, place
+from toolchain.train.loop import EpochReport, train
+from toolchain.train.recipe import initialize
+
+SEARCH = "search.json"
+TABLE = "latency.table"
+TRAINING = "training.jsonl"
+CHECKPOINT = "checkpoint.safetensors"
+WEIGHTS = "weights.safetensors"
+TEST = "test.json"
+BENCHMARK = "benchmark.json"
+
+HELD_OUT_SHARE = 0.1
+"""Share of each class's training images that watches the final training."""
+
+PARITY_IMAGES = 200
+"""Test images on which the exported network is compared with the trained one."""
+
+
+def make_appraiser(run: RunDirectory, table: LatencyTable | None) -> tuple[RunConfig, Appraiser]:
+    """Configuration and appraiser of a run; the table is stored in its folder.
+
+    Raises:
+        KernelMissing: the table lacks kernels that the space can produce.
+        BudgetUnreachable: nothing in the space is within the budget.
+    """
+    config = config_from_json(run.config)
+    if table is not None and not run.has(TABLE):
+        save_table(table, run.path / TABLE)
+    model = LatencyModel(table) if table else None
+    if model is not None:
+        model.require(space_kernels(config.space))
+    appraiser = Appraiser(space=config.space, model=model, budget=config.budget)
+    appraiser.require_reachable()
+    return config, appraiser
+
+
+def search(
+    run: RunDirectory,
+    config: RunConfig,
+    appraiser: Appraiser,
+    data: ClassificationData,
+    *,
+    workers: int,
+    on_candidate: Callable[[Candidate], None] | None = None,
+) -> dict[str, Any]:
+    """Search, or go on searching; returns the content of ``search.json``, the answer in ``best``.
+
+    Args:
+        run: the folder.
+        config: what to search.
+        appraiser: the space with its table and budget.
+        data: the task's.
+        workers: processes that train candidates, one thread each. The result does not depend on
+            how many.
+        on_candidate: called with each candidate as it becomes known.
+
+    Raises:
+        BudgetUnreachable: nothing that the search trained is within the budget.
+    """
+    if run.has(SEARCH):
+        return found(run)
+    training, validation = config.proxy.draw(data, seed=config.seed)
+    job = ProxyTraining(
+        space=config.space,
+        training=training,
+        validation=validation,
+        settings=config.proxy,
+        seed=config.seed,
+    )
+    with ProcessExecutor(workers, initializer=partial(prepare, job)) as executor:
+        evaluator = ProxyEvaluator(appraiser, executor, run, on_candidate)
+        result = METHODS[config.method].search(
+            appraiser, evaluator, config.method_settings, np.random.default_rng(config.seed)
+        )
+    run.write_json(
+        SEARCH,
+        {
+            "best": result.best.to_json(),
+            "evaluations": len(result.evaluated),
+            "cpu_s": sum(float(one.cost["cpu_s"]) for one in result.evaluated),
+            "trajectory": [step.to_json() for step in result.trajectory],
+        },
+    )
+    return found(run)
+
+
+def found(run: RunDirectory) -> dict[str, Any]:
+    """The content of ``search.json`` of a finished search.
+
+    Raises:
+        RunUnusable: the search has not finished.
+    """
+    if not run.has(SEARCH):
+        raise RunUnusable(f"the search in {run.path} has not finished; go on with --resume")
+    return run.read_json(SEARCH)
+
+
+def train_network(
+    run: RunDirectory,
+    config: RunConfig,
+    genotype: str,
+    data: ClassificationData,
+    *,
+    on_step: Callable[[int, Step], None] | None = None,
+) -> Iterator[EpochReport]:
+    """Train a network in full; weights, curve and test accuracy are in the folder.
+
+    The test set is looked at once, at the end.
+    """
+    if run.has(TEST):
+        return
+    torch.set_num_threads(1)
+    per_class = len(data.train) // len(data.classes)
+    training, validation = data.split(
+        validation_per_class=max(1, round(HELD_OUT_SHARE * per_class)), seed=config.seed
+    )
+    module = GraphModule(config.space.decode(genotype))
+    initialize(module, seed=config.seed)
+    known = {record["epoch"] for record in run.records(TRAINING)}
+    for report in train(
+        module,
+        training,
+        validation,
+        config.training,
+        seed=config.seed,
+        checkpoint=run.path / CHECKPOINT,
+        resume=True,
+        on_step=on_step,
+    ):
+        if report.epoch not in known:
+            run.append(TRAINING, vars(report))
+        yield report
+    save_weights(run.path / WEIGHTS, module, {"genotype": genotype})
+    place(module, "auto")
+    result = evaluate(module, data.test)
+    run.write_json(
+        TEST, {"genotype": genotype, "accuracy": result.accuracy, "images": len(data.test)}
+    )
+
+
+def export(run: RunDirectory, config: RunConfig, data: ClassificationData) -> Artifact:
+    """Lower the trained network to TFLite and prove on test images that it computes the same.
+
+    Raises:
+        RunUnusable: the network has not been trained.
+        ExportFailed: an operator cannot be lowered, or the outputs differ.
+    """
+    if not run.has(WEIGHTS):
+        raise RunUnusable(f"{run.path} has no trained network; run: pocketnas train {run.path}")
+    genotype = found(run)["best"]["genotype"]
+    graph = config.space.decode(genotype)
+    module = GraphModule(graph)
+    load_weights(run.path / WEIGHTS, module)
+    images = data.test.images[:PARITY_IMAGES]
+    return export_network(
+        module,
+        graph,
+        normalize(images, data.test, torch.device("cpu")),
+        run.path,
+        genotype=genotype,
+        normalization=Normalization(mean=data.test.mean, std=data.test.std),
+    )

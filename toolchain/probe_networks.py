@@ -1,0 +1,49 @@
+"""Networks of a space as files to measure: what a profile of the space is taken from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+
+from latency_tables.kernel import Kernel
+from toolchain.export.flatbuffer import random_weights, write_tflite
+from toolchain.kernels import Plan, plan
+from toolchain.spaces.space import Space
+
+RANDOM_NETWORKS = 300
+"""Random networks beside the space's witnesses, for more contexts and for calibration."""
+
+
+class ProbeNetwork(NamedTuple):
+    """A network to measure.
+
+    Attributes:
+        genotype: which one.
+        kernels: what it runs, in execution order.
+        build: makes the content of its TFLite file, with random weights.
+    """
+
+    genotype: str
+    kernels: tuple[Kernel, ...]
+    build: Callable[[], bytes]
+
+
+def probe_networks(space: Space, seed: int) -> Iterator[ProbeNetwork]:
+    """Networks that together run every kernel of the space, then random ones; each once.
+
+    Args:
+        space: where they come from.
+        seed: decides the random ones and the weights.
+    """
+    rng = np.random.default_rng(seed)
+    genotypes = [*space.witnesses(), *(space.sample(rng) for _ in range(RANDOM_NETWORKS))]
+    for genotype in dict.fromkeys(genotypes):
+        kernels = plan(space.decode(genotype))
+        yield ProbeNetwork(genotype, kernels.kernels, partial(_build, kernels, seed))
+
+
+def _build(kernels: Plan, seed: int) -> bytes:
+    return write_tflite(kernels, random_weights(kernels, seed))

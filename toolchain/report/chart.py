@@ -1,0 +1,259 @@
+"""Small charts as SVG: axes, points, lines, rules, bars.
+
+A chart is as wide as the page lets it be, and its text keeps its size: positions are percentages
+of the plot's area, symbols and letters are pixels, the axes' labels hang out over the edge into
+margins that the style sheet leaves. So one drawing serves a phone and a desk. Colours are CSS
+classes, which the style sheet sets for light and dark.
+
+Everything is put together with ``Markup.format``, which escapes what it is given.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from markupsafe import Markup
+
+TICKS = 5
+"""Most intervals between ticks; as many as stand side by side on a phone."""
+
+SYMBOLS = {
+    "dot": Markup('<circle r="4"/>'),
+    "ring": Markup('<circle r="4" fill-opacity="0"/>'),
+    "cross": Markup('<path d="M-3.5-3.5 3.5 3.5M-3.5 3.5 3.5-3.5"/>'),
+    "below": Markup('<path d="M-4.5-4H4.5L0 4Z"/>'),
+    "star": Markup(
+        '<path d="M0-8.5 2.2-2.9 8.1-2.6 3.5 1.1 5 6.9 0 3.6-5 6.9-3.5 1.1-8.1-2.6-2.2-2.9Z"/>'
+    ),
+    "line": Markup('<path d="M-7 0H7" fill="none"/>'),
+    "bar": Markup('<rect x="-6" y="-4" width="12" height="8" rx="2"/>'),
+}
+"""Shapes around the origin, in pixels: what tells series apart besides their colour."""
+
+
+class Tick(NamedTuple):
+    """A place on an axis that is named."""
+
+    value: float
+    text: str
+
+
+class Point(NamedTuple):
+    """A point with what is shown when one rests on it."""
+
+    x: float
+    y: float
+    note: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Axis:
+    """A linear axis.
+
+    Attributes:
+        label: quantity and unit.
+        low: value at the left or at the bottom; at the right or the top when reversed.
+        high: value at the other end, more than ``low``.
+        ticks: values that are named, each with a grid line.
+        is_reversed: whether values fall to the right or to the top.
+    """
+
+    label: str
+    low: float
+    high: float
+    ticks: tuple[Tick, ...]
+    is_reversed: bool = False
+
+    def place(self, value: float) -> float:
+        """Where a value is, in percent of the axis from its start; values beyond stop there."""
+        share = (min(max(value, self.low), self.high) - self.low) / (self.high - self.low)
+        return 100 * (1 - share if self.is_reversed else share)
+
+
+def make_axis(
+    label: str, values: Iterable[float], *, is_reversed: bool = False, is_whole: bool = False
+) -> Axis:
+    """An axis over the finite values among those given, from tick to tick.
+
+    Args:
+        label: quantity and unit.
+        values: what must be on it; one value, or none, gives an axis too.
+        is_reversed: whether values fall to the right.
+        is_whole: whether ticks stand on whole numbers only.
+    """
+    finite = [value for value in values if math.isfinite(value)] or [0.0]
+    low, high = min(finite), max(finite)
+    if high - low <= 1e-9 * max(abs(low), abs(high)):
+        margin = 1.0 if is_whole or high == 0 else abs(high) / 10
+        low, high = low - margin, high + margin
+    step = tick_step((high - low) / TICKS)
+    if is_whole:
+        step = max(1.0, step)
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    decimals = max(0, -math.floor(math.log10(step) + 1e-9))
+    ticks = tuple(
+        Tick(index * step, f"{index * step:,.{decimals}f}") for index in range(first, last + 1)
+    )
+    return Axis(
+        label=label,
+        low=ticks[0].value,
+        high=ticks[-1].value,
+        ticks=ticks,
+        is_reversed=is_reversed,
+    )
+
+
+def tick_step(least: float) -> float:
+    """The smallest of 1, 2, 5, 10, 20 ... and their decimal parts that is not below ``least``."""
+    power = 10.0 ** math.floor(math.log10(least))
+    return next(power * digit for digit in (1, 2, 5, 10) if power * digit >= least * (1 - 1e-9))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plot:
+    """The area between two axes; its methods draw marks in it, ``svg`` puts them together.
+
+    Attributes:
+        title: what the chart shows, for those who hear it.
+        x: the horizontal axis.
+        y: the vertical axis.
+        height: of the area, in pixels.
+    """
+
+    title: str
+    x: Axis
+    y: Axis
+    height: int = 300
+
+    def points(self, points: Iterable[Point], symbol: str, series: str) -> Markup:
+        """Points of one series.
+
+        Args:
+            points: where; what is not finite is left out.
+            symbol: name of their shape.
+            series: their CSS class.
+        """
+        marks = (
+            Markup('<svg x="{:.2f}%" y="{:.2f}%">{}<title>{}</title></svg>').format(
+                self.x.place(point.x), self._down(point.y), SYMBOLS[symbol], point.note
+            )
+            for point in points
+            if math.isfinite(point.x) and math.isfinite(point.y)
+        )
+        return Markup('<g class="points {}">{}</g>').format(series, Markup().join(marks))
+
+    def line(self, points: Iterable[tuple[float, float]], series: str) -> Markup:
+        """A line from point to point; what is not finite is left out."""
+        corners = " ".join(
+            f"{self.x.place(x):.2f},{self._down(y):.2f}"
+            for x, y in points
+            if math.isfinite(x) and math.isfinite(y)
+        )
+        return Markup(
+            '<svg viewBox="0 0 100 100" preserveAspectRatio="none">'
+            '<polyline class="line {}" points="{}"/></svg>'
+        ).format(series, corners)
+
+    def vertical(self, value: float, text: str, series: str) -> Markup:
+        """A line across the plot at a value of x, named at its top."""
+        left = self.x.place(value)
+        anchor, shift = ("end", -5) if left > 50 else ("start", 5)
+        return Markup(
+            '<g class="rule {}"><line x1="{:.2f}%" x2="{:.2f}%" y1="0" y2="100%"/>'
+            '<text x="{:.2f}%" y="0" dx="{}" dy="12" text-anchor="{}">{}</text></g>'
+        ).format(series, left, left, left, shift, anchor, text)
+
+    def horizontal(self, value: float, text: str, series: str) -> Markup:
+        """A line across the plot at a value of y, named at its right end."""
+        top = self._down(value)
+        return Markup(
+            '<g class="rule {}"><line x1="0" x2="100%" y1="{:.2f}%" y2="{:.2f}%"/>'
+            '<text x="100%" y="{:.2f}%" dy="{}" text-anchor="end">{}</text></g>'
+        ).format(series, top, top, top, 14 if top < 12 else -5, text)
+
+    def svg(self, *marks: Markup) -> Markup:
+        """The chart with its axes and the given marks, the first of them at the bottom."""
+        return Markup(
+            '<svg class="chart" height="{}" role="img" aria-label="{}">{}{}{}</svg>'
+        ).format(self.height, self.title, self._x_axis(), self._y_axis(), Markup().join(marks))
+
+    def _down(self, value: float) -> float:
+        return 100 - self.y.place(value)
+
+    def _x_axis(self) -> Markup:
+        ticks = (
+            Markup(
+                '<line x1="{0:.2f}%" x2="{0:.2f}%" y1="0" y2="100%"/>'
+                '<text x="{0:.2f}%" y="100%" dy="17" text-anchor="middle">{1}</text>'
+            ).format(self.x.place(tick.value), tick.text)
+            for tick in self.x.ticks
+        )
+        return Markup(
+            '<g class="axis">{}<text class="label" x="50%" y="100%" dy="35" '
+            'text-anchor="middle">{}</text></g>'
+        ).format(Markup().join(ticks), self.x.label)
+
+    def _y_axis(self) -> Markup:
+        ticks = (
+            Markup(
+                '<line x1="0" x2="100%" y1="{0:.2f}%" y2="{0:.2f}%"/>'
+                '<text x="0" y="{0:.2f}%" dx="-8" dy="4" text-anchor="end">{1}</text>'
+            ).format(self._down(tick.value), tick.text)
+            for tick in self.y.ticks
+        )
+        return Markup(
+            '<g class="axis">{}<text class="label" x="0" y="0" dx="-44" dy="-14">{}</text></g>'
+        ).format(Markup().join(ticks), self.y.label)
+
+
+class LegendEntry(NamedTuple):
+    """A series by its mark."""
+
+    symbol: str
+    series: str
+    text: str
+
+
+def legend(entries: Iterable[LegendEntry]) -> Markup:
+    """What the marks of a chart mean, as a list."""
+    items = (
+        Markup(
+            '<li><svg class="swatch" viewBox="-9 -9 18 18" aria-hidden="true">'
+            '<g class="{} {}">{}</g></svg>{}</li>'
+        ).format(
+            {"line": "line", "bar": "bar"}.get(entry.symbol, "points"),
+            entry.series,
+            SYMBOLS[entry.symbol],
+            entry.text,
+        )
+        for entry in entries
+    )
+    return Markup('<ul class="legend">{}</ul>').format(Markup().join(items))
+
+
+class Series(NamedTuple):
+    """A row of points in a panel, joined by a line.
+
+    Attributes:
+        mark: how it looks; ``line`` for the line alone, ``star`` for points alone.
+        points: in order.
+    """
+
+    mark: LegendEntry
+    points: Sequence[Point]
+
+
+def panel(plot: Plot, series: Sequence[Series], *rules: Markup) -> Markup:
+    """A plot of some series with its legend, to stand beside others."""
+    marks = list(rules)
+    for mark, points in series:
+        if mark.symbol != "star":
+            marks.append(plot.line([(point.x, point.y) for point in points], mark.series))
+        if mark.symbol != "line":
+            marks.append(plot.points(points, mark.symbol, mark.series))
+    return Markup('<div class="panel">{}{}</div>').format(
+        legend(mark for mark, _ in series), plot.svg(*marks)
+    )

@@ -1,0 +1,110 @@
+"""What a run's folder holds so far: everything that the report reads, read once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from latency_tables.budget import Budget, Latency
+from latency_tables.store import load_table
+from latency_tables.table import LatencyTable
+from toolchain.evaluation import CANDIDATES
+from toolchain.graph import Graph
+from toolchain.pipeline import SEARCH, TABLE, TEST, TRAINING
+from toolchain.run_dir import RunDirectory
+from toolchain.spaces.space import make_space
+
+CARD = "network.json"
+BENCHMARK = "benchmark.json"
+
+Record = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Content:
+    """A run's files; what a stage has not written yet is None or empty.
+
+    Attributes:
+        path: the folder.
+        config: what was asked for.
+        budget: the limit; None for a search by MACs alone.
+        table: what latencies were predicted with.
+        candidates: networks trained on the proxy, in the order they were finished.
+        search: the answer and the walk to it.
+        graph: the answer's network.
+        training: epochs of the final training.
+        test: accuracy on the test set.
+        card: of the exported file.
+        benchmark: predicted against measured.
+    """
+
+    path: Path
+    config: Record
+    budget: Budget | None
+    table: LatencyTable | None
+    candidates: Sequence[Record]
+    search: Record | None
+    graph: Graph | None
+    training: Sequence[Record]
+    test: Record | None
+    card: Record | None
+    benchmark: Record | None
+
+    @property
+    def best(self) -> Record | None:
+        """The search's answer."""
+        return self.search["best"] if self.search else None
+
+    @property
+    def has_latency(self) -> bool:
+        """Whether the candidates were predicted a latency."""
+        return all(one["p50_ms"] is not None for one in self.candidates)
+
+    def admits(self, candidate: Record) -> bool:
+        """Whether a candidate's predicted latency is within the budget."""
+        return self.budget is None or self.budget.admits(_latency(candidate))
+
+    def limited_ms(self, candidate: Record) -> float:
+        """The predicted latency that the budget limits, which is the one at its confidence."""
+        assert self.budget is not None, "without a budget nothing is limited"
+        return _latency(candidate).at(self.budget.confidence)
+
+
+def read_content(run: RunDirectory) -> Content:
+    """Everything in a run's folder.
+
+    Raises:
+        RunUnusable: a file is damaged.
+        TableUnreadable: the latency table is.
+        NameUnknown: the run is of a space that this version does not have.
+        GenotypeInvalid: the answer is no network of the run's space.
+    """
+    config = run.config
+    search = _read(run, SEARCH)
+    graph = None
+    if search is not None:
+        space = make_space(config["space"]["name"], config["space"]["settings"])
+        graph = space.decode(search["best"]["genotype"])
+    return Content(
+        path=run.path,
+        config=config,
+        budget=Budget(**config["budget"]) if config["budget"] else None,
+        table=load_table(run.path / TABLE) if run.has(TABLE) else None,
+        candidates=run.records(CANDIDATES),
+        search=search,
+        graph=graph,
+        training=run.records(TRAINING),
+        test=_read(run, TEST),
+        card=_read(run, CARD),
+        benchmark=_read(run, BENCHMARK),
+    )
+
+
+def _read(run: RunDirectory, name: str) -> Record | None:
+    return run.read_json(name) if run.has(name) else None
+
+
+def _latency(candidate: Record) -> Latency:
+    return Latency(p50_ms=candidate["p50_ms"], p95_ms=candidate["p95_ms"])

@@ -1,0 +1,329 @@
+"""The ShrinkCNN space: one cell, a DAG of convolutions, repeated over the stages of a network.
+
+Source: AutoShrink: A Topology-aware NAS for Discovering Efficient Neural Architecture, AAAI 2020,
+arXiv 1911.09251, and the authors' released code, whose conventions are followed: merges and the
+cell's output are channel concats, leaves are linear, the residual is taken before pooling.
+
+A genotype is text, one word for each node after the input, words separated by dots: the operator
+(``s`` separable 3x3, ``c`` 1x1) and the nodes it reads, as digits. The released cell is
+``s0.s0.s01.c02``; a node that reads nothing (``c``) is dead. All cells of a network are alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import ClassVar
+
+import numpy as np
+
+from toolchain.errors import GenotypeInvalid
+from toolchain.graph import Graph, GraphBuilder
+from toolchain.layers import (
+    Add,
+    Concat,
+    Conv2d,
+    GlobalAveragePool,
+    Input,
+    Linear,
+    MaxPool2d,
+    Shape,
+)
+
+OPERATORS = ("s", "c")
+"""Separable 3x3 convolution, 1x1 convolution."""
+
+BASE_WIDTH = 16
+MAX_NODES = 10
+"""Nodes are named by one digit."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A DAG of operators. Node 0 is the input; node i reads ``sources[i - 1]``.
+
+    Attributes:
+        operators: operator letter of nodes 1, 2, ...
+        sources: nodes that each of them reads, ascending; () when the node is dead.
+    """
+
+    operators: str
+    sources: tuple[tuple[int, ...], ...]
+
+    @property
+    def genotype(self) -> str:
+        """The cell as text."""
+        return ".".join(
+            operator + "".join(map(str, sources))
+            for operator, sources in zip(self.operators, self.sources, strict=True)
+        )
+
+    @property
+    def edges(self) -> tuple[tuple[int, int], ...]:
+        """All edges (from, to), by target then source."""
+        return tuple(
+            (source, target)
+            for target, sources in enumerate(self.sources, start=1)
+            for source in sources
+        )
+
+    @property
+    def leaves(self) -> tuple[int, ...]:
+        """Live nodes that nobody reads; their concat is the cell's output."""
+        read = {source for sources in self.sources for source in sources}
+        return tuple(
+            node
+            for node, sources in enumerate(self.sources, start=1)
+            if sources and node not in read
+        )
+
+    def without(self, edge: tuple[int, int]) -> Cell:
+        """The cell with one edge removed, and with it every edge the input no longer reaches."""
+        kept = [
+            tuple(source for source in sources if (source, target) != edge)
+            for target, sources in enumerate(self.sources, start=1)
+        ]
+        return Cell(self.operators, _reachable(kept))
+
+
+def parse_cell(genotype: str) -> Cell:
+    """The cell that a genotype stands for.
+
+    Raises:
+        GenotypeInvalid: a word is malformed, a node reads a later, dead or repeated one, or
+            nothing reads the input.
+    """
+    words = genotype.split(".")
+    if len(words) >= MAX_NODES:
+        raise GenotypeInvalid(genotype, f"at most {MAX_NODES - 1} nodes, got {len(words)}")
+    for word in words:
+        if word[:1] not in OPERATORS or not (word[1:] == "" or word[1:].isdecimal()):
+            raise GenotypeInvalid(genotype, f"{word!r} is not s or c followed by digits")
+    cell = Cell(
+        "".join(word[0] for word in words),
+        tuple(tuple(map(int, word[1:])) for word in words),
+    )
+    for node, sources in enumerate(cell.sources, start=1):
+        if list(sources) != sorted(set(sources)) or any(source >= node for source in sources):
+            raise GenotypeInvalid(
+                genotype, f"node {node} must read earlier nodes, each once, ascending"
+            )
+    if _reachable(list(cell.sources)) != cell.sources:
+        raise GenotypeInvalid(genotype, "a node reads one that the input does not reach")
+    if not cell.leaves:
+        raise GenotypeInvalid(genotype, "no node reads the input")
+    return cell
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShrinkCnnSpace:
+    """Cells of ``nodes`` nodes in a network of fixed outline (stem, stages, head).
+
+    Attributes:
+        nodes: nodes of a cell, the input included.
+        input_shape: CHW of the images.
+        classes: features of the classifier.
+        stem_channels: channels of the first convolution, 3x3.
+        stem_stride: its stride.
+        base_width: channels of a node before scaling; 16 in the paper.
+        channel_scale: factor on all widths, the stem's excepted.
+        scales: factor on each stage's width.
+        replicate: cells of each stage.
+        pools: pooling of each stage's first cell.
+        head_channels: 1x1 convolution before the classifier; 0 for none.
+        activation: of every non-linear node.
+    """
+
+    name: ClassVar[str] = "shrinkcnn"
+    nodes: int = 8
+    input_shape: Shape = (3, 32, 32)
+    classes: int = 10
+    stem_channels: int = 32
+    stem_stride: int = 1
+    base_width: int = BASE_WIDTH
+    channel_scale: float = 1.0
+    scales: tuple[float, ...] = (1.0, 2.0, 4.0)
+    replicate: tuple[int, ...] = (1, 1, 1)
+    pools: tuple[int, ...] = (1, 2, 2)
+    head_channels: int = 0
+    activation: str = "relu"
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.nodes <= MAX_NODES:
+            raise ValueError(f"a ShrinkCNN cell has 2 to {MAX_NODES} nodes, got {self.nodes}")
+        if not len(self.scales) == len(self.replicate) == len(self.pools) > 0:
+            raise ValueError("scales, replicate and pools need one number for each stage")
+
+    def widths(self) -> tuple[int, ...]:
+        """Channels of a node in each stage."""
+        return tuple(
+            make_divisible(int(self.base_width * scale * self.channel_scale))
+            for scale in self.scales
+        )
+
+    def complete(self, operators: str) -> str:
+        """The genotype of the complete DAG, where AutoShrink begins."""
+        sources = tuple(tuple(range(node)) for node in range(1, self.nodes))
+        return Cell(operators, sources).genotype
+
+    def shuffled_operators(self, rng: np.random.Generator) -> str:
+        """Operators for nodes 1, 2, ...: half and half over all slots, then shuffled once.
+
+        The slot of node 0 takes part in the shuffle and is not used (as in the paper's code).
+        """
+        slots = [OPERATORS[index % 2] for index in range(self.nodes)]
+        return "".join(slots[index] for index in rng.permutation(self.nodes)[1:])
+
+    def sample(self, rng: np.random.Generator, operators: str | None = None) -> str:
+        """A random genotype; every density of edges is equally likely.
+
+        Args:
+            rng: source of randomness.
+            operators: operators of the nodes; drawn when None.
+        """
+        letters = operators or self.shuffled_operators(rng)
+        density = rng.uniform()
+        sources = [
+            tuple(source for source in range(node) if rng.uniform() < density)
+            for node in range(1, self.nodes)
+        ]
+        cell = Cell(letters, _reachable(sources))
+        if not cell.leaves:
+            cell = Cell(letters, ((0,), *([()] * (self.nodes - 2))))
+        return cell.genotype
+
+    def witnesses(self) -> Iterator[str]:
+        """Genotypes that together run every kernel that any genotype of the space can run.
+
+        A node's kernels depend on its operator, on how many nodes it reads besides the input, on
+        whether it reads the input, on whether it is a leaf; and, because a stage's input is as
+        wide as the last stage's leaves, on how many leaves the cell has.
+        """
+        for leaves in range(1, self.nodes):
+            for others in range(self.nodes - leaves):
+                for reads_input in (True, False) if others else (True,):
+                    for operator in OPERATORS:
+                        yield from self._witness(operator, leaves, others, reads_input)
+
+    def _witness(
+        self, operator: str, leaves: int, others: int, reads_input: bool
+    ) -> Iterator[str]:
+        """A node as described, once as a leaf and once, where there is room, read by another."""
+        filler = OPERATORS[1 - OPERATORS.index(operator)]
+        hub = (*((0,) if reads_input else ()), *range(1, others + 1))
+        spare = [(0,)] * (leaves - 1)
+        readers = [(0,)] * others + [hub]
+        unused = self.nodes - 1 - len(readers) - len(spare)
+        letters = filler * others + operator + filler * (len(spare) + unused)
+        yield Cell(letters, (*readers, *spare, *([()] * unused))).genotype
+        if unused:
+            sources = (*readers, *spare, (others + 1,), *([()] * (unused - 1)))
+            yield Cell(letters, sources).genotype
+
+    def decode(self, genotype: str) -> Graph:
+        """The network of a genotype.
+
+        Raises:
+            GenotypeInvalid: the text is no genotype, or has more nodes than the space.
+        """
+        cell = parse_cell(genotype)
+        if len(cell.sources) >= self.nodes:
+            raise GenotypeInvalid(
+                genotype, f"the space has {self.nodes} nodes, the genotype {len(cell.sources) + 1}"
+            )
+        channels, height, width = self.input_shape
+        builder = GraphBuilder(genotype)
+        x = builder.add("image", Input(channels=channels, height=height, width=width))
+        x = builder.add(
+            "stem", _conv(self.stem_channels, 3, self.stem_stride, activation=self.activation), x
+        )
+        live = self.stem_channels
+        stages = zip(self.widths(), self.replicate, self.pools, strict=True)
+        for stage, (node_width, count, pool) in enumerate(stages, start=1):
+            for index in range(count):
+                prefix = f"s{stage}c{index + 1}"
+                stride = pool if index == 0 else 1
+                x = self._add_cell(builder, cell, prefix, x, live, node_width, stride)
+                live = len(cell.leaves) * node_width
+        if self.head_channels:
+            x = builder.add("head", _conv(self.head_channels, activation=self.activation), x)
+        x = builder.add("pool", GlobalAveragePool(), x)
+        builder.add("logits", Linear(features=self.classes), x)
+        return builder.graph()
+
+    def _add_cell(
+        self,
+        builder: GraphBuilder,
+        cell: Cell,
+        prefix: str,
+        cell_input: str,
+        channels: int,
+        node_width: int,
+        pool: int,
+    ) -> str:
+        """A cell and its residual; returns the name of the sum."""
+        source = cell_input
+        if pool > 1:
+            layer = MaxPool2d(kernel=pool, stride=pool)
+            source = builder.add(f"{prefix}_n0", layer, cell_input)
+        names = {0: source}
+        live = {0: channels}
+        leaves = cell.leaves
+        for node, sources in enumerate(cell.sources, start=1):
+            if not sources:
+                continue
+            name = f"{prefix}_n{node}"
+            reads = self._merge(builder, f"{name}_in", [names[index] for index in sources])
+            activation = "linear" if node in leaves else self.activation
+            if cell.operators[node - 1] == "s":
+                width = sum(live[index] for index in sources)
+                # The depthwise half of a leaf is ReLU whatever the other nodes are.
+                inner = "relu" if node in leaves else self.activation
+                depthwise = _conv(width, 3, depthwise=True, activation=inner)
+                reads = builder.add(f"{name}_dw", depthwise, reads)
+            names[node] = builder.add(name, _conv(node_width, activation=activation), reads)
+            live[node] = node_width
+        output = self._merge(builder, f"{prefix}_out", [names[leaf] for leaf in leaves])
+        skip = cell_input
+        if pool > 1 or channels != node_width * len(leaves):
+            width = node_width * len(leaves)
+            layer_skip = _conv(width, stride=pool, activation="linear")
+            skip = builder.add(f"{prefix}_skip", layer_skip, cell_input)
+        return builder.add(f"{prefix}_add", Add(), output, skip)
+
+    @staticmethod
+    def _merge(builder: GraphBuilder, name: str, sources: list[str]) -> str:
+        return sources[0] if len(sources) == 1 else builder.add(name, Concat(), *sources)
+
+
+@lru_cache(maxsize=4096)
+def _conv(
+    channels: int,
+    kernel: int = 1,
+    stride: int = 1,
+    *,
+    depthwise: bool = False,
+    activation: str = "relu",
+) -> Conv2d:
+    """A convolution with batch norm; one object for equal ones, since a search makes millions."""
+    return Conv2d(
+        channels=channels, kernel=kernel, stride=stride, depthwise=depthwise, activation=activation
+    )
+
+
+def make_divisible(value: int) -> int:
+    """The nearest multiple of four, at least four; halves go to the even multiple."""
+    return max(round(value / 4), 1) * 4
+
+
+def _reachable(sources: list[tuple[int, ...]]) -> tuple[tuple[int, ...], ...]:
+    """The edges whose source the input reaches."""
+    alive = {0}
+    kept = []
+    for node, reads in enumerate(sources, start=1):
+        live = tuple(source for source in reads if source in alive)
+        kept.append(live)
+        if live:
+            alive.add(node)
+    return tuple(kept)

@@ -1,0 +1,217 @@
+"""Images of one's own: `train/<class>/*.jpg` and `test/<class>/*.jpg`, or an archive of those.
+
+`val/` serves as the test set when there is no `test/`. Images are JPEG or PNG, grey or RGB, and
+are kept decoded in the cache: decoding 60,000 files takes the better part of a minute. They are
+all held in memory, which suits sets up to a few gigabytes of pixels.
+
+Shapes: N images, C channels, H rows, W columns.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import lzma
+import os
+import tarfile
+import tempfile
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from toolchain.atomic import atomic_path
+from toolchain.errors import DataUnusable
+from toolchain.tasks.cache import cache_dir
+from toolchain.tasks.classification import ClassificationData, assemble
+
+logger = logging.getLogger(__name__)
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
+GREY_MODES = frozenset({"1", "L", "LA"})
+# Raise when the decoded pixels of the same files would differ: the cache is keyed by it.
+# 1: first version.
+DECODING_VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Listing:
+    """Image files of one part of the data set, sorted by class and name, with their labels."""
+
+    files: tuple[Path, ...]
+    labels: tuple[int, ...]
+    classes: tuple[str, ...]
+
+
+def load_image_folder(path: Path, image_size: int | None = None) -> ClassificationData:
+    """Load a folder (or a tar archive of one) of images sorted into classes by sub-folder.
+
+    Args:
+        path: Folder that holds `train/` and `test/` or `val/`, directly or one folder down;
+            or a tar archive of such a folder, compressed or not.
+        image_size: Rows and columns that every image is resized to, ignoring its aspect; may
+            be None when all images have one size.
+
+    Raises:
+        DataUnusable: Something is missing, broken, or not laid out like that.
+    """
+    root = _layout_root(path if not path.is_file() else _extracted(path))
+    train = _listing(root / "train")
+    test_folder = root / "test" if (root / "test").is_dir() else root / "val"
+    if not test_folder.is_dir():
+        raise DataUnusable(
+            f"{root} has neither test/ nor val/: set some images of each class aside"
+        )
+    test = _listing(test_folder)
+    if train.classes != test.classes:
+        differing = sorted(set(train.classes) ^ set(test.classes))
+        raise DataUnusable(
+            f"{train.files[0].parents[1]} and {test_folder} hold different classes: "
+            f"{', '.join(differing)} in only one of them"
+        )
+    if len(train.classes) < 2:
+        raise DataUnusable(
+            f"{root / 'train'} has the one class {train.classes[0]!r}: a classifier needs two"
+        )
+    pixels = _pixels((*train.files, *test.files), image_size, root)
+    train_NCHW, test_NCHW = pixels.tensor_split([len(train.files)])
+    return assemble(
+        path.name.split(".")[0],
+        train=(train_NCHW, torch.tensor(train.labels)),
+        test=(test_NCHW, torch.tensor(test.labels)),
+        classes=train.classes,
+    )
+
+
+def _layout_root(path: Path) -> Path:
+    """The folder that holds `train/`: `path` or its only sub-folder that does."""
+    if not path.exists():
+        raise DataUnusable(f"{path} does not exist: give a folder that holds train/ and test/")
+    candidates = [path, *sorted(entry for entry in path.iterdir() if entry.is_dir())]
+    roots = [folder for folder in candidates if (folder / "train").is_dir()]
+    if not roots:
+        raise DataUnusable(f"{path} has no train/ folder: expected train/<class>/*.jpg or *.png")
+    return roots[0]
+
+
+def _listing(folder: Path) -> _Listing:
+    files: list[Path] = []
+    labels: list[int] = []
+    classes = sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
+    if not classes:
+        raise DataUnusable(
+            f"{folder} has no class folders: expected {folder}/<class>/*.jpg or *.png"
+        )
+    for label, name in enumerate(classes):
+        found = sorted(
+            file for file in (folder / name).iterdir() if file.suffix.lower() in IMAGE_SUFFIXES
+        )
+        if not found:
+            raise DataUnusable(f"{folder / name} has no images: expected *.jpg or *.png files")
+        files += found
+        labels += [label] * len(found)
+    return _Listing(files=tuple(files), labels=tuple(labels), classes=tuple(classes))
+
+
+def _extracted(archive: Path) -> Path:
+    """The content of `archive`, extracted into the cache once for each version of the file."""
+    status = archive.stat()
+    identity = f"{archive.resolve()} {status.st_size} {status.st_mtime_ns}"
+    folder = cache_dir() / "archives" / hashlib.sha256(identity.encode()).hexdigest()[:16]
+    if folder.is_dir():
+        return folder
+    logger.info("extracting %s into %s", archive, folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".", dir=folder.parent) as name:
+        content = Path(name) / "content"
+        try:
+            with tarfile.open(archive) as opened:
+                opened.extractall(content, filter="data")
+        except (tarfile.TarError, OSError, lzma.LZMAError, zlib.error, EOFError) as problem:
+            reason = " ".join(str(problem).split())
+            raise DataUnusable(
+                f"{archive} cannot be extracted ({reason}): give a folder or a whole tar archive"
+            ) from problem
+        # Another process may have been faster: its folder is as good as ours.
+        if not folder.is_dir():
+            os.rename(content, folder)
+    return folder
+
+
+def _pixels(files: Sequence[Path], image_size: int | None, root: Path) -> Tensor:
+    """The decoded images, of shape NCHW, from the cache if it has these very files."""
+    cached = cache_dir() / "decoded" / f"{_key(files, image_size, root)}.safetensors"
+    if cached.is_file():
+        try:
+            return load_file(cached)["pixels"]
+        except SafetensorError as problem:
+            logger.warning("decoding again: %s is broken (%s)", cached, problem)
+    logger.info("decoding %d images of %s", len(files), root)
+    pixels = torch.from_numpy(_decoded(files, image_size))
+    with atomic_path(cached) as temporary:
+        save_file({"pixels": pixels}, temporary)
+    return pixels
+
+
+def _key(files: Sequence[Path], image_size: int | None, root: Path) -> str:
+    states = []
+    for file in files:
+        status = file.stat()
+        states.append((str(file.relative_to(root)), status.st_size, status.st_mtime_ns))
+    identity = json.dumps([DECODING_VERSION, str(root.resolve()), image_size, states])
+    return hashlib.sha256(identity.encode()).hexdigest()[:32]
+
+
+def _decoded(files: Sequence[Path], image_size: int | None) -> np.ndarray:
+    mode, (columns, rows) = _common_format(files)
+    if image_size is not None:
+        columns = rows = image_size
+    channels = 1 if mode == "L" else 3
+    pixels_NCHW = np.empty((len(files), channels, rows, columns), dtype=np.uint8)
+    for index, file in enumerate(files):
+        with _opened(file) as image:
+            fitted = image.convert(mode)
+            if image_size is not None:
+                fitted = fitted.resize((columns, rows), Image.Resampling.BILINEAR)
+            elif fitted.size != (columns, rows):
+                raise DataUnusable(
+                    f"{file} is {fitted.width}x{fitted.height} but {files[0]} is "
+                    f"{columns}x{rows}: choose the image size that all are resized to"
+                )
+            pixels_NCHW[index] = np.asarray(fitted).reshape(rows, columns, -1).transpose(2, 0, 1)
+    return pixels_NCHW
+
+
+def _common_format(files: Sequence[Path]) -> tuple[str, tuple[int, int]]:
+    """Grey if every image is grey, else RGB; and the size of the first image, width first."""
+    modes: set[str] = set()
+    size = (0, 0)
+    for file in reversed(files):
+        with _opened(file) as image:
+            if image.mode[0] in "IF":
+                raise DataUnusable(f"{file} has more than 8 bits a channel: convert it to 8 bits")
+            modes.add(image.mode)
+            size = image.size
+    return ("L" if modes <= GREY_MODES else "RGB"), size
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[Image.Image]:
+    """Open an image; what Pillow raises inside the block becomes one error naming the file."""
+    try:
+        with Image.open(file) as image:
+            yield image
+    # Pillow raises SyntaxError and ValueError for some kinds of broken PNG and JPEG.
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as problem:
+        raise DataUnusable(
+            f"{file} is not a readable image ({problem}): repair or remove it"
+        ) from problem
