@@ -66,10 +66,12 @@ TrainSet = Annotated[Texts, typer.Option(help="Setting of the final training: na
 TablePath = Annotated[Path | None, typer.Option("--table", help="Latency table of the target.")]
 BudgetMs = Annotated[float | None, typer.Option(help="Hard limit on latency in ms.")]
 Confidence = Annotated[float, typer.Option(help="Probability that the limit must hold with.")]
-MeasureMissing = Annotated[bool, typer.Option(help="Measure kernels that the table lacks.")]
+MeasureMissing = Annotated[
+    bool, typer.Option("--measure-missing", help="Measure kernels that the table lacks.")
+]
 Workers = Annotated[int, typer.Option(help="Processes that train candidates; 0: one a core.")]
 Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
-Resume = Annotated[bool, typer.Option(help="Go on where an interrupted call stopped.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on where an interrupted call stopped.")]
 
 
 @app.command()

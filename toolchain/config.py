@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from typing import Any
 
 from latency_tables.budget import Budget
@@ -15,11 +13,10 @@ from toolchain.settings import override
 from toolchain.spaces.space import Space, make_space, space_to_json
 from toolchain.train.proxy import ProxySettings
 from toolchain.train.recipe import TrainSettings
+from toolchain.versions import versions
 
 PROXIES = {"quick": ProxySettings.quick, "paper": ProxySettings.paper}
 """Proxy trainings by name."""
-
-RECORDED_PACKAGES = ("pocketnas", "torch", "onnx", "onnxruntime", "ai-edge-litert", "numpy")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,11 +94,3 @@ def config_from_json(data: Mapping[str, Any]) -> RunConfig:
         budget=Budget(**data["budget"]) if data["budget"] else None,
         seed=data["seed"],
     )
-
-
-def versions() -> dict[str, str]:
-    """Versions of what decides a run's result."""
-    return {
-        "python": platform.python_version(),
-        **{package: version(package) for package in RECORDED_PACKAGES},
-    }

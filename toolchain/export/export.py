@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import logging
 from pathlib import Path
 
@@ -18,9 +17,7 @@ from toolchain.export.onnx import export_onnx
 from toolchain.export.parity import TOLERANCE, check_parity
 from toolchain.graph import Graph
 from toolchain.kernels import Plan, plan
-
-PACKAGES = ("torch", "onnx", "onnxruntime", "ai-edge-litert")
-"""Whose versions the card holds."""
+from toolchain.versions import versions
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -75,7 +72,7 @@ def export_network(
         genotype=genotype,
         parity=parity,
         kernels=tuple(kernel.key for kernel in lowered.plan.kernels),
-        versions={package: importlib.metadata.version(package) for package in PACKAGES},
+        versions=versions(),
     )
     with atomic_path(directory / f"{name}.onnx") as path:
         path.write_bytes(onnx_content)

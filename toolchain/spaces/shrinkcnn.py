@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import ClassVar
 
 import numpy as np
@@ -37,6 +37,10 @@ OPERATORS = ("s", "c")
 BASE_WIDTH = 16
 MAX_NODES = 10
 """Nodes are named by one digit."""
+
+# One object for equal layers: a search makes millions of them, and finds them again by identity.
+_CONCAT = Concat()
+_ADD = Add()
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,7 @@ class Cell:
             for source in sources
         )
 
-    @property
+    @cached_property
     def leaves(self) -> tuple[int, ...]:
         """Live nodes that nobody reads; their concat is the cell's output."""
         read = {source for sources in self.sources for source in sources}
@@ -290,11 +294,11 @@ class ShrinkCnnSpace:
             width = node_width * len(leaves)
             layer_skip = _conv(width, stride=pool, activation="linear")
             skip = builder.add(f"{prefix}_skip", layer_skip, cell_input)
-        return builder.add(f"{prefix}_add", Add(), output, skip)
+        return builder.add(f"{prefix}_add", _ADD, output, skip)
 
     @staticmethod
     def _merge(builder: GraphBuilder, name: str, sources: list[str]) -> str:
-        return sources[0] if len(sources) == 1 else builder.add(name, Concat(), *sources)
+        return sources[0] if len(sources) == 1 else builder.add(name, _CONCAT, *sources)
 
 
 @lru_cache(maxsize=4096)
@@ -306,7 +310,7 @@ def _conv(
     depthwise: bool = False,
     activation: str = "relu",
 ) -> Conv2d:
-    """A convolution with batch norm; one object for equal ones, since a search makes millions."""
+    """A convolution with batch norm; one object for equal ones."""
     return Conv2d(
         channels=channels, kernel=kernel, stride=stride, depthwise=depthwise, activation=activation
     )
