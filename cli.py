@@ -130,9 +130,9 @@ def search(
     """Search a network. The folder then holds everything that train and export need."""
     images = _load_data(task, data, image_size)
     config = _config(
-        task=task, data=data, image_size=image_size, method=method, method_set=method_set,
-        proxy=proxy, proxy_set=proxy_set, epochs=epochs, train_set=train_set, seed=seed,
-        space=_space(space, space_set, images), budget=_budget(budget_ms, confidence),
+        _space(space, space_set, images), _budget(budget_ms, confidence),
+        method_set, proxy_set, train_set, task=task, data=data, image_size=image_size,
+        method=method, proxy=proxy, epochs=epochs, seed=seed,
     )  # fmt: skip
     latency_table = _load_table(table, config.space if measure_missing else None)
     folder = _open_run(output, config, latency_table, resume)
@@ -215,13 +215,15 @@ def run(
 ) -> None:
     """Do the whole loop: profile, search, train, export, benchmark, verdict, report."""
     from toolchain import pipeline
+    from toolchain.run_dir import RunDirectory
 
+    RunDirectory.require_usable(output, resume=resume)
     runner = _runner(device, 1)
     images = _load_data(task, data, image_size)
     config = _config(
-        task=task, data=data, image_size=image_size, method=method, method_set=method_set,
-        proxy=proxy, proxy_set=proxy_set, epochs=epochs, train_set=train_set, seed=seed,
-        space=_space(space, space_set, images), budget=_budget(budget_ms, confidence),
+        _space(space, space_set, images), _budget(budget_ms, confidence),
+        method_set, proxy_set, train_set, task=task, data=data, image_size=image_size,
+        method=method, proxy=proxy, epochs=epochs, seed=seed,
     )  # fmt: skip
     latency_table = _load_table(table, config.space if measure_missing else None)
     if latency_table is None:
@@ -414,54 +416,32 @@ def _space(name: str, settings: Texts, images: ClassificationData | None) -> Spa
         return make_space(name, {**fitted, **parse_assignments(settings or [])})
 
 
-def _config(
-    *,
-    task: str,
-    data: Path | None,
-    image_size: int | None,
-    space: Space,
-    method: str,
-    method_set: Texts,
-    proxy: str,
-    proxy_set: Texts,
-    epochs: int,
-    train_set: Texts,
-    budget: Budget | None,
-    seed: int,
-) -> RunConfig:
-    from toolchain.config import RunConfig, make_proxy
-    from toolchain.methods.method import make_settings
-    from toolchain.settings import override, parse_assignments
-    from toolchain.train.recipe import TrainSettings
+def _config(space: Space, budget: Budget | None, *texts: Texts, **options: Any) -> RunConfig:
+    from toolchain.config import make_config
 
+    method_set, proxy_set, train_set = ([] if one is None else one for one in texts)
     with _usage():
-        return RunConfig(
-            task=task,
-            data=str(data.resolve()) if data else None,
-            image_size=image_size,
-            space=space,
-            method=method,
-            method_settings=make_settings(method, parse_assignments(method_set or [])),
-            proxy=make_proxy(proxy, parse_assignments(proxy_set or [])),
-            training=override(TrainSettings(epochs=epochs), parse_assignments(train_set or [])),
-            budget=budget,
-            seed=seed,
-        )
+        return make_config(
+            space=space, budget=budget, method_set=method_set, proxy_set=proxy_set,
+            train_set=train_set, **options,
+        )  # fmt: skip
 
 
 def _load_table(path: Path | None, measure_for: Space | None) -> LatencyTable | None:
-    """A table, with the kernels of a space that it lacks measured now if a space is given."""
-    from latency_tables.store import load_table
+    """A table; given a space, what the table lacks of its kernels is measured and added."""
+    from latency_tables.store import load_table, save_table
     from profilers.profile import measure_missing
     from profilers.settings import ProfileSettings
 
     table = load_table(path) if path else None
-    if table is None or measure_for is None:
+    if path is None or table is None or measure_for is None:
         return table
     runner = _runner("host", table.target.threads)
     with _progress("missing") as show:
         pool = _probes(measure_for, PROBE_SEED)
-        return measure_missing(table, pool, runner, ProfileSettings(), on_progress=show)
+        table = measure_missing(table, pool, runner, ProfileSettings(), on_progress=show)
+    save_table(table, path)
+    return table
 
 
 def _probes(space: Space, seed: int) -> list[Probe]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from latency_tables.budget import Budget
 from toolchain.errors import NameUnknown
 from toolchain.methods.method import make_settings
-from toolchain.settings import override
+from toolchain.settings import override, parse_assignments
 from toolchain.spaces.space import Space, make_space, space_to_json
 from toolchain.train.proxy import ProxySettings
 from toolchain.train.recipe import TrainSettings
@@ -61,6 +62,41 @@ class RunConfig:
             "seed": self.seed,
             "versions": versions(),
         }
+
+
+def make_config(
+    *,
+    space: Space,
+    budget: Budget | None,
+    seed: int,
+    task: str,
+    data: Path | None,
+    image_size: int | None,
+    method: str,
+    method_set: Sequence[str],
+    proxy: str,
+    proxy_set: Sequence[str],
+    epochs: int,
+    train_set: Sequence[str],
+) -> RunConfig:
+    """A configuration from what a person types; ``*_set`` are texts like ``name=value``.
+
+    Raises:
+        NameUnknown: there is no such method or proxy, or none of its settings has such a name.
+        ValueError: a text or a value cannot be understood.
+    """
+    return RunConfig(
+        task=task,
+        data=str(data.resolve()) if data else None,
+        image_size=image_size,
+        space=space,
+        method=method,
+        method_settings=make_settings(method, parse_assignments(method_set)),
+        proxy=make_proxy(proxy, parse_assignments(proxy_set)),
+        training=override(TrainSettings(epochs=epochs), parse_assignments(train_set)),
+        budget=budget,
+        seed=seed,
+    )
 
 
 def make_proxy(name: str, values: Mapping[str, Any]) -> ProxySettings:

@@ -55,20 +55,30 @@ class RunDirectory:
             RunUnusable: the folder holds a run and ``resume`` is off, or one of another
                 configuration, or something that is no run; or it cannot be written.
         """
+        cls.require_usable(path, resume=resume)
         run = cls(path)
-        if (path / CONFIG).exists():
-            if not resume:
-                raise RunUnusable(f"{path} already holds a run; add --resume to go on with it")
+        if run.has(CONFIG):
             run._require_same(config)
             return run
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise RunUnusable(f"{path} exists and is no run; choose another folder")
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RunUnusable(f"cannot make the run folder {path}: {error}") from error
         run.write_json(CONFIG, config)
         return run
+
+    @classmethod
+    def require_usable(cls, path: Path, *, resume: bool) -> None:
+        """Check, before any work is done for it, that a folder can become or go on as a run.
+
+        Raises:
+            RunUnusable: it holds a run and ``resume`` is off, or something that is no run.
+        """
+        if (path / CONFIG).exists():
+            if not resume:
+                raise RunUnusable(f"{path} already holds a run; add --resume to go on with it")
+        elif path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise RunUnusable(f"{path} exists and is no run; choose another folder")
 
     @classmethod
     def open(cls, path: Path) -> RunDirectory:

@@ -34,9 +34,11 @@ def save_weights(path: Path, module: nn.Module, metadata: Mapping[str, str]) -> 
         module: Whose state to save.
         metadata: What a reader needs to rebuild the module, such as its genotype or its graph;
             kept as text in the header of the file.
+
+    Raises:
+        CheckpointUnusable: The disk is full or the folder not writable.
     """
-    with atomic_path(path) as temporary:
-        save_file(_plain(module.state_dict()), temporary, metadata=dict(metadata))
+    _write(path, module.state_dict(), metadata)
 
 
 def load_weights(path: Path, module: nn.Module) -> dict[str, str]:
@@ -87,8 +89,7 @@ def save_checkpoint(
         "epochs_done": str(epochs_done),
         "recipe": _recipe_text(settings, seed),
     }
-    with atomic_path(path) as temporary:
-        save_file(_plain(tensors), temporary, metadata=header)
+    _write(path, tensors, header)
 
 
 def load_checkpoint(
@@ -127,6 +128,14 @@ def load_checkpoint(
     _load_state(path, module, in_module)
     _load_optimizer(optimizer, in_optimizer)
     return int(header["epochs_done"])
+
+
+def _write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    try:
+        with atomic_path(path) as temporary:
+            save_file(_plain(tensors), temporary, metadata=dict(metadata))
+    except (OSError, SafetensorError) as problem:
+        raise CheckpointUnusable(f"cannot write {path}: {problem}; what it held is kept") from None
 
 
 def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
