@@ -6,12 +6,15 @@ python benchmarks/lowering.py -o results.json
 from __future__ import annotations
 
 import argparse
+import tempfile
 import time
 from collections import defaultdict
 from pathlib import Path
 
+import onnx
 from machine import report, spread
 
+from profilers.litert import LiteRtModel
 from toolchain.export.flatbuffer import write_tflite
 from toolchain.export.lowering.lower import lower
 from toolchain.export.onnx import export_onnx
@@ -37,17 +40,31 @@ def main() -> None:
         exported = time.perf_counter()
         lowered = lower(model)
         planned = time.perf_counter()
-        write_tflite(lowered.plan, lowered.weights)
+        content = write_tflite(lowered.plan, lowered.weights)
         written = time.perf_counter()
+        onnx.checker.check_model(model, full_check=True)
+        checked = time.perf_counter()
         stages["torch to ONNX, checked"].append(exported - start)
+        stages["of that, the check"].append(checked - written)
         stages["ONNX to plan"].append(planned - exported)
         stages["plan to TFLite"].append(written - planned)
         stages["ONNX to TFLite"].append(written - exported)
+        stages["TFLite loaded by LiteRT"].append(_load_s(content))
     figures = {
         "kernels": len(lowered.plan.steps),
         "seconds": {stage: spread(times) for stage, times in stages.items()},
     }
     report("lowering", figures, options.output)
+
+
+def _load_s(content: bytes) -> float:
+    """Seconds from a file to a compiled model."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "network.tflite")
+        path.write_bytes(content)
+        start = time.perf_counter()
+        with LiteRtModel(path):
+            return time.perf_counter() - start
 
 
 if __name__ == "__main__":
