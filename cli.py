@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from profilers.probes import Probe
     from toolchain.config import RunConfig
     from toolchain.graph import Graph
+    from toolchain.methods.candidate import Appraiser
     from toolchain.run_dir import RunDirectory
     from toolchain.spaces.space import Space
     from toolchain.tasks.classification import ClassificationData
@@ -128,6 +129,10 @@ def search(
     as_json: Json = False,
 ) -> None:
     """Search a network. The folder then holds everything that train and export need."""
+    from toolchain import pipeline
+
+    if budget_ms is not None and table is None:
+        raise typer.BadParameter("a budget in ms needs --table; make one: pocketnas profile")
     images = _load_data(task, data, image_size)
     config = _config(
         _space(space, space_set, images), _budget(budget_ms, confidence),
@@ -135,9 +140,10 @@ def search(
         method=method, proxy=proxy, epochs=epochs, seed=seed,
     )  # fmt: skip
     latency_table = _load_table(table, config.space if measure_missing else None)
-    folder = _open_run(output, config, latency_table, resume)
+    appraiser = pipeline.make_appraiser(config, latency_table)
+    folder = pipeline.open_run(output, config, latency_table, resume=resume)
     with folder.locked():
-        found = _search(folder, latency_table, images, workers)
+        found = _search(folder, config, appraiser, images, workers)
     _show(found if as_json else f"{_answer(found)}\nnext: pocketnas train {output}")
 
 
@@ -230,9 +236,10 @@ def run(
         path = output.with_name(f"{output.name}.table")
         latency_table = _profile(runner, config.space, path, sessions, PROBE_SEED, resume)
     latency_table.target.require_same(runner.target)
-    folder = _open_run(output, config, latency_table, resume)
+    appraiser = pipeline.make_appraiser(config, latency_table)
+    folder = pipeline.open_run(output, config, latency_table, resume=resume)
     with folder.locked():
-        found = _search(folder, latency_table, images, workers)
+        found = _search(folder, config, appraiser, images, workers)
         tested = _train(folder, config, images)
         artifact = pipeline.export(folder, config, images)
         report = _benchmark(artifact.path, runner, latency_table, config.budget, 5)
@@ -326,7 +333,9 @@ def main() -> None:
     except typer.Abort:
         _fail("interrupted; the same command with --resume goes on", EXIT_INTERRUPTED)
     except typer.TyperException as error:
-        _fail(f"error: {error.format_message()} (--help says more)", error.exit_code)
+        message = error.format_message()
+        is_help = message.startswith("Usage")  # a group without a command
+        _fail(message if is_help else f"error: {message} (--help says more)", error.exit_code)
     except Exception as error:
         if not isinstance(error, _own_errors()):
             raise  # a bug keeps its traceback
@@ -471,16 +480,6 @@ def _profile(
         )  # fmt: skip
 
 
-def _open_run(
-    path: Path, config: RunConfig, table: LatencyTable | None, resume: bool
-) -> RunDirectory:
-    from latency_tables.store import table_sha256
-    from toolchain.run_dir import RunDirectory
-
-    identity = {**config.to_json(), "table_sha256": table_sha256(table) if table else None}
-    return RunDirectory.create(path, identity, resume=resume)
-
-
 def _existing_run(path: Path) -> tuple[RunDirectory, RunConfig, ClassificationData]:
     from toolchain.config import config_from_json
     from toolchain.run_dir import RunDirectory
@@ -492,11 +491,14 @@ def _existing_run(path: Path) -> tuple[RunDirectory, RunConfig, ClassificationDa
 
 
 def _search(
-    folder: RunDirectory, table: LatencyTable | None, images: ClassificationData, workers: int
+    folder: RunDirectory,
+    config: RunConfig,
+    appraiser: Appraiser,
+    images: ClassificationData,
+    workers: int,
 ) -> dict[str, Any]:
     from toolchain import pipeline
 
-    config, appraiser = pipeline.make_appraiser(folder, table)
     with _progress("search") as show, _usage():
         seen: list[str] = []
 

@@ -18,7 +18,7 @@ from typing import Any
 from machine import report, spread
 
 from latency_tables.budget import Budget
-from latency_tables.store import load_table, save_table, table_sha256
+from latency_tables.store import load_table
 from latency_tables.table import LatencyTable
 from profilers.host import HostRunner
 from profilers.probes import Probe
@@ -28,7 +28,6 @@ from toolchain import pipeline
 from toolchain.config import RunConfig
 from toolchain.methods.method import make_settings
 from toolchain.probe_networks import probe_networks
-from toolchain.run_dir import RunDirectory
 from toolchain.spaces.shrinkcnn import ShrinkCnnSpace
 from toolchain.tasks import load_task
 from toolchain.tasks.classification import ClassificationData
@@ -83,11 +82,9 @@ def _table(folder: Path) -> LatencyTable:
         for one in probe_networks(SPACE, 1)
     ]
     settings = ProfileSettings()
-    table = profile_table(
+    return profile_table(
         pool, HostRunner(), path, settings, space="shrinkcnn", seed=1, resume=True
     )
-    save_table(table, path)
-    return table
 
 
 def _run(
@@ -117,10 +114,10 @@ def _run(
         budget=Budget(limit_ms=options.budget_ms),
         seed=seed,
     )
-    identity = {**config.to_json(), "table_sha256": table_sha256(table)}
-    run = RunDirectory.create(options.folder / f"{method}-{seed}", identity, resume=True)
+    appraiser = pipeline.make_appraiser(config, table)
+    path = options.folder / f"{method}-{seed}"
+    run = pipeline.open_run(path, config, table, resume=True)
     with run.locked():
-        config, appraiser = pipeline.make_appraiser(run, table)
         found = pipeline.search(run, config, appraiser, data, workers=options.workers)
         for _ in pipeline.train_network(run, config, found["best"]["genotype"], data):
             pass

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
 from latency_tables.model import LatencyModel
-from latency_tables.store import save_table
+from latency_tables.store import save_table, table_sha256
 from latency_tables.table import LatencyTable
-from toolchain.config import RunConfig, config_from_json
+from toolchain.config import RunConfig
 from toolchain.errors import RunUnusable
 from toolchain.evaluation import ProxyEvaluator, ProxyTraining, prepare
 from toolchain.executors import ProcessExecutor
@@ -49,22 +50,35 @@ PARITY_IMAGES = 200
 """Test images on which the exported network is compared with the trained one."""
 
 
-def make_appraiser(run: RunDirectory, table: LatencyTable | None) -> tuple[RunConfig, Appraiser]:
-    """Configuration and appraiser of a run; the table is stored in its folder.
+def make_appraiser(config: RunConfig, table: LatencyTable | None) -> Appraiser:
+    """What says which networks a search may return; checked before anything is trained.
 
     Raises:
+        ValueError: a budget without a table.
         KernelMissing: the table lacks kernels that the space can produce.
         BudgetUnreachable: nothing in the space is within the budget.
     """
-    config = config_from_json(run.config)
-    if table is not None and not run.has(TABLE):
-        save_table(table, run.path / TABLE)
     model = LatencyModel(table) if table else None
     if model is not None:
         model.require(space_kernels(config.space))
     appraiser = Appraiser(space=config.space, model=model, budget=config.budget)
     appraiser.require_reachable()
-    return config, appraiser
+    return appraiser
+
+
+def open_run(
+    path: Path, config: RunConfig, table: LatencyTable | None, *, resume: bool
+) -> RunDirectory:
+    """The folder of a run, with its table.
+
+    Raises:
+        RunUnusable: see ``RunDirectory.create``; another table counts as another configuration.
+    """
+    identity = {**config.to_json(), "table_sha256": table_sha256(table) if table else None}
+    run = RunDirectory.create(path, identity, resume=resume)
+    if table is not None and not run.has(TABLE):
+        save_table(table, run.path / TABLE)
+    return run
 
 
 def search(

@@ -109,7 +109,7 @@ def load_fashion_mnist(
 
 def _read(folder: Path, image_size: int | None) -> ClassificationData:
     if not folder.is_dir():
-        raise DataUnusable(f"{folder} is not a folder")
+        raise DataUnusable(f"{folder} is not a folder; check --data")
     content = {name: _verified_content(folder / name) for name in SHA256_OF_CONTENT}
 
     def part(prefix: str) -> tuple[Tensor, Tensor]:
