@@ -5,6 +5,7 @@ Nothing heavy is imported before a command needs it: ``pocketnas --help`` loads 
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -33,6 +34,7 @@ EXIT_ERROR = 1
 EXIT_BUDGET_MISSED = 3
 EXIT_INTERRUPTED = 130
 PROBE_SEED = 1
+STORAGE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 
 app = typer.Typer(
     help="Search a network that meets a millisecond budget, export it, prove it on the device.",
@@ -55,7 +57,7 @@ Threads = Annotated[int, typer.Option(help="Threads the runtime is given.")]
 Sessions = Annotated[int, typer.Option(help="Times each network is loaded and measured afresh.")]
 Task = Annotated[str, typer.Option(help="fashion-mnist or image-folder.")]
 Data = Annotated[Path | None, typer.Option(help="Folder or archive of the task's images.")]
-ImageSize = Annotated[int | None, typer.Option(help="Resize images to so many pixels.")]
+ImageSize = Annotated[int | None, typer.Option(min=1, help="Resize images to so many pixels.")]
 SpaceName = Annotated[str, typer.Option("--space", help="Search space: shrinkcnn.")]
 SpaceSet = Annotated[Texts, typer.Option("--set", help="Setting of the space: name=value.")]
 Method = Annotated[str, typer.Option(help="Search method: autoshrink or random.")]
@@ -70,8 +72,10 @@ Confidence = Annotated[float, typer.Option(help="Probability that the limit must
 MeasureMissing = Annotated[
     bool, typer.Option("--measure-missing", help="Measure kernels that the table lacks.")
 ]
-Workers = Annotated[int, typer.Option(help="Processes that train candidates; 0: one a core.")]
-Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
+Workers = Annotated[
+    int, typer.Option(min=0, help="Processes that train candidates; 0: one a core.")
+]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of everything random.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on where an interrupted call stopped.")]
 
 
@@ -85,7 +89,9 @@ def devices(as_json: Json = False) -> None:
 
 @app.command()
 def profile(
-    output: Annotated[Path, typer.Option("--output", "-o", help="Latency table to write.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", dir_okay=False, help="Latency table to write.")
+    ],
     device: Device = "host",
     space: SpaceName = "shrinkcnn",
     space_set: SpaceSet = None,
@@ -140,7 +146,8 @@ def search(
         method=method, proxy=proxy, epochs=epochs, seed=seed,
     )  # fmt: skip
     latency_table = _load_table(table, config.space if measure_missing else None)
-    appraiser = pipeline.make_appraiser(config, latency_table)
+    with _usage():
+        appraiser = pipeline.make_appraiser(config, latency_table)
     folder = pipeline.open_run(output, config, latency_table, resume=resume)
     with folder.locked():
         found = _search(folder, config, appraiser, images, workers)
@@ -160,7 +167,8 @@ def train(run: RunPath, as_json: Json = False) -> None:
 def export(
     run: RunPath,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Copy the file and its card here.")
+        Path | None,
+        typer.Option("--output", "-o", dir_okay=False, help="Copy the file and its card here."),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -177,13 +185,13 @@ def export(
 
 @app.command()
 def benchmark(
-    network: Annotated[Path, typer.Argument(help="TFLite file.")],
+    network: Annotated[Path, typer.Argument(dir_okay=False, help="TFLite file.")],
     device: Device = "host",
     table: TablePath = None,
     budget_ms: BudgetMs = None,
     confidence: Confidence = 0.95,
     threads: Threads = 1,
-    sessions: Sessions = 5,
+    sessions: Annotated[int, typer.Option(min=2, help="Times the file is loaded afresh.")] = 5,
     as_json: Json = False,
 ) -> None:
     """Measure a TFLite file; exit code 3 when it misses the budget."""
@@ -224,6 +232,7 @@ def run(
     from toolchain.run_dir import RunDirectory
 
     RunDirectory.require_usable(output, resume=resume)
+    output.parent.mkdir(parents=True, exist_ok=True)
     runner = _runner(device, 1)
     images = _load_data(task, data, image_size)
     config = _config(
@@ -233,10 +242,12 @@ def run(
     )  # fmt: skip
     latency_table = _load_table(table, config.space if measure_missing else None)
     if latency_table is None:
-        path = output.with_name(f"{output.name}.table")
+        folder_path = output.resolve()  # has a name, also where the folder is "."
+        path = folder_path.with_name(f"{folder_path.name}.table")
         latency_table = _profile(runner, config.space, path, sessions, PROBE_SEED, resume)
     latency_table.target.require_same(runner.target)
-    appraiser = pipeline.make_appraiser(config, latency_table)
+    with _usage():
+        appraiser = pipeline.make_appraiser(config, latency_table)
     folder = pipeline.open_run(output, config, latency_table, resume=resume)
     with folder.locked():
         found = _search(folder, config, appraiser, images, workers)
@@ -258,9 +269,8 @@ def run(
 @app.command()
 def report(run: RunPath) -> None:
     """Write the report of a run: one HTML file that needs nothing else."""
-    from toolchain.run_dir import RunDirectory
-
-    _show(str(_write_report(RunDirectory.open(run))))
+    folder, _ = _open_run(run)
+    _show(str(_write_report(folder)))
 
 
 @tables_app.command("show")
@@ -310,7 +320,9 @@ def zoo_show(
 @zoo_app.command("export")
 def zoo_export(
     name: Annotated[str, typer.Argument(help="Name of the network.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="TFLite file to write.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", dir_okay=False, help="TFLite file to write.")
+    ],
 ) -> None:
     """Write a network as TFLite with random weights, to measure its latency."""
     from toolchain.export.flatbuffer import random_weights, write_tflite
@@ -331,11 +343,19 @@ def main() -> None:
     try:
         sys.exit(app(standalone_mode=False))
     except typer.Abort:
-        _fail("interrupted; the same command with --resume goes on", EXIT_INTERRUPTED)
+        _fail(
+            "interrupted; what was finished is kept: profile, search and run go on with --resume, "
+            "train and export when called again",
+            EXIT_INTERRUPTED,
+        )
     except typer.TyperException as error:
         message = error.format_message()
         is_help = message.startswith("Usage")  # a group without a command
         _fail(message if is_help else f"error: {message} (--help says more)", error.exit_code)
+    except OSError as error:
+        if error.errno not in STORAGE_ERRORS:
+            raise
+        _fail(f"error: {error}; free space or mend the permissions, then try again", EXIT_ERROR)
     except Exception as error:
         if not isinstance(error, _own_errors()):
             raise  # a bug keeps its traceback
@@ -368,6 +388,13 @@ def _write(path: Path, content: bytes) -> None:
         raise typer.BadParameter(f"cannot write {path}: {error}") from None
 
 
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise typer.BadParameter(f"cannot make the folder {path}: {error}") from None
+
+
 @contextmanager
 def _usage() -> Iterator[None]:
     """Turn a wrong argument into a usage error, exit code 2."""
@@ -379,14 +406,18 @@ def _usage() -> Iterator[None]:
 
 @contextmanager
 def _progress(title: str) -> Iterator[Callable[[int, int | None, str], None]]:
-    """A progress bar on stderr; call it with done, total (if known) and what is in hand."""
+    """A progress bar on stderr, if that is a terminal.
+
+    Call it with done, total (if known) and what is in hand.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
     from rich.progress import TimeRemainingColumn as Remaining
 
     name, subject = TextColumn("{task.description:<10}"), TextColumn("{task.fields[subject]}")
     columns = (name, BarColumn(20), MofNCompleteColumn(), Remaining(), subject)
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task(title, total=None, subject="")
         yield lambda done, total, text: bar.update(task, completed=done, total=total, subject=text)
 
@@ -404,7 +435,9 @@ def _budget(limit_ms: float | None, confidence: float) -> Budget | None:
     from latency_tables.budget import Budget
 
     with _usage():
-        return None if limit_ms is None else Budget(limit_ms=limit_ms, confidence=confidence)
+        # Without a limit the confidence is checked all the same.
+        budget = Budget(limit_ms=1.0 if limit_ms is None else limit_ms, confidence=confidence)
+    return None if limit_ms is None else budget
 
 
 def _load_data(task: str, data: Path | None, image_size: int | None) -> ClassificationData:
@@ -473,6 +506,7 @@ def _profile(
     with _usage():
         settings = ProfileSettings(sessions=sessions, threads=runner.threads)
     described = json.dumps(space_to_json(space), sort_keys=True)
+    _make_folder(output.parent)
     with _progress("profile") as show:
         return profile_table(
             _probes(space, seed), runner, output, settings,
@@ -480,12 +514,16 @@ def _profile(
         )  # fmt: skip
 
 
-def _existing_run(path: Path) -> tuple[RunDirectory, RunConfig, ClassificationData]:
+def _open_run(path: Path) -> tuple[RunDirectory, RunConfig]:
     from toolchain.config import config_from_json
     from toolchain.run_dir import RunDirectory
 
     folder = RunDirectory.open(path)
-    config = config_from_json(folder.config)
+    return folder, config_from_json(folder.config)
+
+
+def _existing_run(path: Path) -> tuple[RunDirectory, RunConfig, ClassificationData]:
+    folder, config = _open_run(path)
     data = Path(config.data) if config.data else None
     return folder, config, _load_data(config.task, data, config.image_size)
 
@@ -499,7 +537,7 @@ def _search(
 ) -> dict[str, Any]:
     from toolchain import pipeline
 
-    with _progress("search") as show, _usage():
+    with _progress("search") as show, _usage(), folder.forgotten_on_failure():
         seen: list[str] = []
 
         def on_candidate(candidate: Any) -> None:
@@ -541,10 +579,11 @@ def _benchmark(
 
     with _usage():
         settings = benchmark_settings(sessions, runner.threads)
+        model = LatencyModel(table) if table else None
     with _progress("benchmark") as show:
         return benchmark(
             network, runner, kernels=kernels_of(network), budget=budget, settings=settings,
-            model=LatencyModel(table) if table else None, on_progress=show,
+            model=model, on_progress=show,
         )  # fmt: skip
 
 

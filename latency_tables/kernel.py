@@ -109,7 +109,7 @@ def parse_kernel(key: str) -> Kernel:
         if arrow != "->" or not activation.startswith("act="):
             raise ValueError("no '->' or 'act=' where one belongs")
         pairs = [item.split("=", 1) for item in rest]
-        return Kernel(
+        kernel = Kernel(
             kind=kind,
             inputs=tuple(_parse_shape(text) for text in inputs.split(",")),
             output=_parse_shape(output),
@@ -117,6 +117,9 @@ def parse_kernel(key: str) -> Kernel:
             activation=activation.removeprefix("act="),
             dtype=dtype,
         )
+        if not kind or kernel.key != key:
+            raise ValueError(f"canonical would be {kernel.key!r}")
+        return kernel
     except ValueError as error:
         raise ValueError(f"not a kernel key: {key!r} ({error})") from error
 

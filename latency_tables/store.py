@@ -10,9 +10,9 @@ History of the schema version:
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -49,7 +49,9 @@ def save_table(table: LatencyTable, path: Path) -> None:
         pq.write_table(arrow, partial)
         partial.replace(path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        # What could not be written can often not be removed either; the first error tells why.
+        with contextlib.suppress(OSError):
+            partial.unlink()
         raise TableNotWritten(f"cannot write the table {path}: {error}") from error
 
 
@@ -60,7 +62,8 @@ def load_table(path: Path) -> LatencyTable:
         TableUnreadable: no such file, not a table, truncated, or of a newer schema version.
     """
     try:
-        arrow = pq.read_table(path, partitioning=None)
+        with pq.ParquetFile(path) as file:
+            arrow = file.read()
     except FileNotFoundError as error:
         raise TableUnreadable(
             f"there is no table {path}; make one with: pocketnas profile -o {path}"
@@ -73,7 +76,7 @@ def load_table(path: Path) -> LatencyTable:
     metadata = arrow.schema.metadata or {}
     if _METADATA_KEY not in metadata:
         raise TableUnreadable(f"{path} is a Parquet file but not a latency table of pocketnas")
-    return _from_manifest(json.loads(metadata[_METADATA_KEY]), arrow.to_pandas(), path)
+    return _from_manifest(metadata[_METADATA_KEY], arrow.to_pandas(), path)
 
 
 def table_sha256(table: LatencyTable) -> str:
@@ -102,8 +105,12 @@ def _manifest(table: LatencyTable) -> dict[str, Any]:
     }
 
 
-def _from_manifest(manifest: Mapping[str, Any], frame: pd.DataFrame, path: Path) -> LatencyTable:
-    version = manifest.get("schema_version")
+def _from_manifest(text: bytes, frame: pd.DataFrame, path: Path) -> LatencyTable:
+    try:
+        manifest = json.loads(text)
+        version = manifest["schema_version"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise TableUnreadable(f"{path} is damaged: {_first_line(error)}; profile again") from error
     if not isinstance(version, int) or version > SCHEMA_VERSION:
         raise TableUnreadable(
             f"{path} has schema version {version}, this pocketnas reads up to {SCHEMA_VERSION}; "

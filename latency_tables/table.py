@@ -100,7 +100,7 @@ class LatencyTable:
         Raises:
             KernelMissing: names the first without one, and the nearest rows.
         """
-        missing = tuple(kernel for kernel in kernels if kernel not in self.rows)
+        missing = tuple(kernel for kernel in dict.fromkeys(kernels) if kernel not in self.rows)
         if missing:
             raise self._missing(missing)
 

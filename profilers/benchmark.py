@@ -22,6 +22,8 @@ from profilers.xnnpack import match_events
 
 RUNS = 40
 WARMUP = 5
+MIN_SESSIONS = 2
+"""Fewer sessions have no interval."""
 
 
 def benchmark_settings(sessions: int = 5, threads: int = 1) -> ProfileSettings:
@@ -151,18 +153,21 @@ def benchmark(
     Args:
         path: the TFLite file.
         runner: where to run it.
-        settings: sessions (each loads the file afresh), runs, warm-up.
+        settings: sessions (each loads the file afresh; at least 2), runs, warm-up.
         kernels: what the file runs, if that is known; checked against what really ran.
         model: predicts from a table of the same target.
         budget: limit for the verdict.
         on_progress: called with sessions done, sessions in all, and what is being measured.
 
     Raises:
+        ValueError: there is but one session.
         TargetMismatch: the table is of another target than the runner's.
         OperatorsDiffer: other operators ran than ``kernels``.
         KernelMissing: the table lacks one of the kernels.
         ModelRejected: the runtime does not take the file.
     """
+    if settings.sessions < MIN_SESSIONS:
+        raise ValueError(f"a benchmark needs {MIN_SESSIONS} sessions, got {settings.sessions}")
     if model is not None:
         model.table.target.require_same(runner.target)
     latencies: list[LatencySession] = []
@@ -185,7 +190,9 @@ def benchmark(
         target=runner.target,
         sessions_ms=tuple(
             session.samples_ms
-            for session in that_count(latencies, lambda one: float(np.median(one.samples_ms)))
+            for session in that_count(
+                latencies, lambda one: float(np.median(one.samples_ms)), MIN_SESSIONS
+            )
         ),
         warmup=settings.warmup,
         conditions={

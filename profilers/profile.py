@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from latency_tables.calibrate import CalibrationPoint, calibrate
+from latency_tables.calibrate import MIN_NETWORKS, CalibrationPoint, calibrate
+from latency_tables.errors import CalibrationFailed
 from latency_tables.kernel import Kernel, parse_kernel
 from latency_tables.store import save_table
 from latency_tables.table import KernelLatency, LatencyTable
@@ -77,12 +78,12 @@ def profile_table(
         JournalExists: there is a journal of an earlier profile and ``resume`` is off.
         JournalMismatch: that profile was of another target, space or settings.
         OperatorsDiffer: the runtime ran other operators than a probe's kernels.
-        CalibrationFailed: the latencies cannot be explained by their kernels.
+        CalibrationFailed: the pool is too small, or the latencies cannot be explained by their
+            kernels.
         TableNotWritten: the disk is full; the journal is safe.
     """
     probes = choose_probes(pool, CONTEXTS)
-    chosen = {probe.subject for probe in probes}
-    networks = [probe for probe in pool if probe.subject not in chosen][-CALIBRATION_NETWORKS:]
+    networks = calibration_networks(pool, probes)
     identity = _identity(runner.target, settings, space, seed)
     with Journal.open(path.with_name(f"{path.name}.journal"), identity, resume=resume) as journal:
         measure(probes, networks, runner, journal, settings, seed=seed, on_progress=on_progress)
@@ -91,6 +92,22 @@ def profile_table(
     table = build_table(rows, runner.target, recorded)
     save_table(table, path)
     return table
+
+
+def calibration_networks(pool: Sequence[Probe], probes: Sequence[Probe]) -> list[Probe]:
+    """Networks to measure end to end: none of the probes, unless too few others are there.
+
+    Raises:
+        CalibrationFailed: the pool is too small to calibrate on at all.
+    """
+    if len(pool) < MIN_NETWORKS:
+        raise CalibrationFailed(
+            f"the space has {len(pool)} networks, calibration needs at least {MIN_NETWORKS}; "
+            "widen the space, for example by more nodes"
+        )
+    probed = {probe.subject for probe in probes}
+    others = [probe for probe in pool if probe.subject not in probed]
+    return (others if len(others) >= MIN_NETWORKS else list(pool))[-CALIBRATION_NETWORKS:]
 
 
 def measure(
@@ -107,7 +124,7 @@ def measure(
 
     Args:
         probes: measured by operator; they give the table's rows.
-        networks: measured end to end; they calibrate. Disjoint from the probes.
+        networks: measured end to end; they calibrate.
         runner: the machine.
         journal: where measurements go as they are taken.
         settings: sessions, runs, warm-up.

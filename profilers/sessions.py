@@ -39,17 +39,22 @@ def is_disturbed(session: HasDisturbance) -> bool:
     return session.disturbed > DISTURBED_SHARE
 
 
-def that_count(sessions: Sequence[Session], ms: Callable[[Session], float]) -> list[Session]:
-    """The undisturbed sessions; where every one was disturbed, the least slowed quarter.
+def that_count(
+    sessions: Sequence[Session], ms: Callable[[Session], float], least: int = 1
+) -> list[Session]:
+    """The undisturbed sessions; where too few were, the least slowed quarter of all.
 
     A disturbance only adds time, so the least slowed are nearest to the machine's own speed.
 
     Args:
         sessions: at least one.
         ms: how long a session's runs took.
+        least: how many must count.
     """
     steady = [session for session in sessions if not is_disturbed(session)]
-    return steady or sorted(sessions, key=ms)[: math.ceil(len(sessions) / 4)]
+    if len(steady) >= least:
+        return steady
+    return sorted(sessions, key=ms)[: max(least, math.ceil(len(sessions) / 4))]
 
 
 def median_ms(values: Sequence[SessionValue]) -> float:

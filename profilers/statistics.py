@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import binom, t
+from scipy.stats import t
 
 
 def midmean(samples: npt.ArrayLike) -> float:
@@ -31,29 +31,6 @@ def iqr(samples: npt.ArrayLike) -> float:
     return float(high - low)
 
 
-def median_interval(samples: npt.ArrayLike, confidence: float = 0.95) -> tuple[float, float]:
-    """Confidence interval of the median between two order statistics.
-
-    The number of samples below the median is binomial with p = 1/2 whatever the distribution, so
-    that the k-th smallest and k-th largest sample enclose it with probability
-    1 - 2 P(B < k) (David and Nagaraja, Order Statistics, 2003, section 7.1). The largest k with
-    at least the asked confidence is taken.
-
-    Returns:
-        Both ends; (-inf, inf) where the samples are too few for the confidence.
-    """
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence is {confidence}; give a fraction in (0, 1)")
-    ordered = _sorted(samples)
-    count = ordered.size
-    ranks = np.arange(1, count // 2 + 1)
-    enough = ranks[1 - 2 * binom.cdf(ranks - 1, count, 0.5) >= confidence]
-    if enough.size == 0:
-        return -np.inf, np.inf
-    rank = int(enough[-1])
-    return float(ordered[rank - 1]), float(ordered[count - rank])
-
-
 def sessions_interval(
     session_medians: npt.ArrayLike, confidence: float = 0.95
 ) -> tuple[float, float]:
@@ -70,19 +47,6 @@ def sessions_interval(
         return -np.inf, np.inf
     half = t.ppf((1 + confidence) / 2, medians.size - 1) * medians.std(ddof=1) / medians.size**0.5
     return float(medians.mean() - half), float(medians.mean() + half)
-
-
-def is_narrow(samples: npt.ArrayLike, relative: float) -> bool:
-    """Whether the median is known well enough to stop measuring.
-
-    Args:
-        samples: At least one.
-        relative: Greatest half-width of the median's 95 % interval, as a fraction of the median.
-    """
-    if relative <= 0:
-        raise ValueError(f"relative is {relative}; give a fraction above 0")
-    low, high = median_interval(samples)
-    return bool((high - low) / 2 <= relative * abs(float(np.median(_sorted(samples)))))
 
 
 def _sorted(samples: npt.ArrayLike) -> npt.NDArray[np.float64]:

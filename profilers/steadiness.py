@@ -30,7 +30,7 @@ PATIENCE_S = 0.15
 _WARM_UP = 2000
 _IGNORED = 20
 """Smallest readings of the reference that are not trusted: the clock of a virtual machine skips
-now and then, and a reading is then far too small, even 0."""
+now and then, and a reading is then far too small. Readings of 0 do not count at all."""
 _SIZE = 8192
 
 
@@ -87,8 +87,9 @@ class SteadyGate:
         np.exp(self._input, out=self._output)
         np.tanh(self._input, out=self._output)
         duration_ns = time.thread_time_ns() - start
-        bisect.insort(self._smallest_ns, duration_ns)
-        del self._smallest_ns[_IGNORED:]
+        if duration_ns:
+            bisect.insort(self._smallest_ns, duration_ns)
+            del self._smallest_ns[_IGNORED:]
         return duration_ns
 
 

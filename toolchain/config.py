@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from latency_tables.budget import Budget
-from toolchain.errors import NameUnknown
+from toolchain.errors import NameUnknown, RunUnusable
 from toolchain.methods.method import make_settings
 from toolchain.settings import override, parse_assignments
 from toolchain.spaces.space import Space, make_space, space_to_json
@@ -116,17 +116,23 @@ def config_from_json(data: Mapping[str, Any]) -> RunConfig:
 
     Raises:
         NameUnknown: it names something that this version does not have.
-        ValueError: a value is out of range.
+        RunUnusable: a field is absent or its value not possible.
     """
-    return RunConfig(
-        task=data["task"],
-        data=data["data"],
-        image_size=data["image_size"],
-        space=make_space(data["space"]["name"], data["space"]["settings"]),
-        method=data["method"]["name"],
-        method_settings=make_settings(data["method"]["name"], data["method"]["settings"]),
-        proxy=override(ProxySettings.quick(), data["proxy"]),
-        training=override(TrainSettings(epochs=1), data["training"]),
-        budget=Budget(**data["budget"]) if data["budget"] else None,
-        seed=data["seed"],
-    )
+    try:
+        return RunConfig(
+            task=data["task"],
+            data=data["data"],
+            image_size=data["image_size"],
+            space=make_space(data["space"]["name"], data["space"]["settings"]),
+            method=data["method"]["name"],
+            method_settings=make_settings(data["method"]["name"], data["method"]["settings"]),
+            proxy=override(ProxySettings.quick(), data["proxy"]),
+            training=override(TrainSettings(epochs=1), data["training"]),
+            budget=Budget(**data["budget"]) if data["budget"] else None,
+            seed=data["seed"],
+        )
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise RunUnusable(
+            f"the run's config.json is damaged or of another version ({error!r}); search again "
+            "in another folder"
+        ) from error

@@ -1,14 +1,16 @@
 """Draw a graph as SVG: layers from top to bottom, edges as curves, details as tooltips.
 
 The layout is layered (Sugiyama et al., IEEE Trans. SMC 11(2), 1981): a node stands one row below
-its lowest input, and within a row nodes are ordered by the mean place of what they read.
+its lowest input, and an output that is read further down has a lane of its own through the rows
+between, so that no edge runs behind a box. Within a row, boxes and lanes are ordered by the mean
+place of what leads to them.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from html import escape
+from itertools import groupby
 from typing import NamedTuple
 
 from toolchain.graph import Graph, Node
@@ -16,24 +18,32 @@ from toolchain.layers import Conv2d, Linear, Shape
 
 BOX_WIDTH = 118
 BOX_HEIGHT = 30
+LANE_WIDTH = 8
 GAP_X = 16
 GAP_Y = 26
 MARGIN = 12
 
 COLORS = {
-    "input": "#8d99ae",
-    "conv2d": "#3a86c8",
-    "depthwise": "#2a9d8f",
-    "max_pool2d": "#b08968",
-    "global_average_pool": "#b08968",
+    "input": "#647087",
+    "conv2d": "#2f73b0",
+    "depthwise": "#1d7b70",
+    "max_pool2d": "#8a6a4b",
+    "global_average_pool": "#8a6a4b",
     "linear": "#7b5ea7",
-    "add": "#e07a5f",
-    "concat": "#e9a23b",
+    "add": "#b9553a",
+    "concat": "#9a6512",
 }
 
 
+class Slot(NamedTuple):
+    """A place in a row: a node's box or, in the rows below it, the lane of its output."""
+
+    name: str
+    row: int
+
+
 class Place(NamedTuple):
-    """Centre of a node's box, in pixels."""
+    """Centre of a slot, in pixels."""
 
     x: float
     y: float
@@ -41,23 +51,28 @@ class Place(NamedTuple):
 
 def draw_svg(graph: Graph) -> str:
     """The graph as an SVG element, ready to stand in an HTML page or a file of its own."""
-    rows = _rows(graph)
-    places = _places(graph, rows)
-    width = 2 * MARGIN + max(len(row) for row in rows) * (BOX_WIDTH + GAP_X) - GAP_X
-    height = 2 * MARGIN + len(rows) * (BOX_HEIGHT + GAP_Y) - GAP_Y
-    edges = [
-        _edge(places[source], places[node.name]) for node in graph.nodes for source in node.inputs
+    boxes = _boxes(graph)
+    above = _above(graph, boxes)
+    places = _places(above, boxes)
+    width = max(places[slot].x + _width(slot, boxes) / 2 for slot in places) + MARGIN
+    height = max(place.y for place in places.values()) + BOX_HEIGHT / 2 + MARGIN
+    links = [
+        _link(places[source], places[slot])
+        for slot, sources in above.items()
+        for source in sources
     ]
-    boxes = [_box(node, places[node.name], graph.shapes) for node in graph.nodes]
+    lanes = [_lane(places[slot]) for slot in places if slot not in boxes.values()]
+    drawn = [_box(node, places[boxes[node.name]], graph.shapes) for node in graph.nodes]
     return "\n".join(
         [
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
-            f'width="{width}" height="{height}" role="img" font-family="sans-serif">',
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" '
+            f'width="{width:.0f}" height="{height:.0f}" role="img" font-family="sans-serif">',
             f"<title>{escape(graph.name)}: {len(graph.nodes)} layers</title>",
             '<g fill="none" stroke="#8a8f98" stroke-width="1.2">',
-            *edges,
+            *links,
+            *lanes,
             "</g>",
-            *boxes,
+            *drawn,
             "</svg>\n",
         ]
     )
@@ -75,44 +90,64 @@ def describe(node: Node) -> str:
     return layer.kind.replace("_", " ").replace("2d", "").replace("average", "avg")
 
 
-def _rows(graph: Graph) -> list[list[str]]:
-    depth: dict[str, int] = {}
+def _boxes(graph: Graph) -> dict[str, Slot]:
+    """The slot of each node's box."""
+    boxes: dict[str, Slot] = {}
     for node in graph.nodes:
-        depth[node.name] = 1 + max((depth[name] for name in node.inputs), default=-1)
-    rows: dict[int, list[str]] = defaultdict(list)
-    for name, row in depth.items():
-        rows[row].append(name)
-    return [rows[row] for row in sorted(rows)]
+        row = 1 + max((boxes[name].row for name in node.inputs), default=-1)
+        boxes[node.name] = Slot(node.name, row)
+    return boxes
 
 
-def _places(graph: Graph, rows: Sequence[list[str]]) -> Mapping[str, Place]:
-    reads = {node.name: node.inputs for node in graph.nodes}
-    widest = max(len(row) for row in rows) * (BOX_WIDTH + GAP_X) - GAP_X
-    places: dict[str, Place] = {}
-    for index, row in enumerate(rows):
-        ordered = sorted(row, key=lambda name: _mean_x(places, reads[name]))
-        start = MARGIN + (widest - len(row) * (BOX_WIDTH + GAP_X) + GAP_X) / 2 + BOX_WIDTH / 2
-        y = MARGIN + BOX_HEIGHT / 2 + index * (BOX_HEIGHT + GAP_Y)
-        for column, name in enumerate(ordered):
-            places[name] = Place(start + column * (BOX_WIDTH + GAP_X), y)
+def _above(graph: Graph, boxes: Mapping[str, Slot]) -> dict[Slot, list[Slot]]:
+    """Every slot, row by row, with the slots of the row above that lead to it."""
+    above: dict[Slot, list[Slot]] = {}
+    for node in graph.nodes:
+        box = boxes[node.name]
+        above[box] = [Slot(name, box.row - 1) for name in node.inputs]
+        for name in node.inputs:
+            for row in range(boxes[name].row + 1, box.row):
+                above[Slot(name, row)] = [Slot(name, row - 1)]
+    return dict(sorted(above.items(), key=lambda item: item[0].row))
+
+
+def _places(
+    above: Mapping[Slot, Sequence[Slot]], boxes: Mapping[str, Slot]
+) -> Mapping[Slot, Place]:
+    """Rows centred over one another."""
+    rows = [list(row) for _, row in groupby(above, key=lambda slot: slot.row)]
+    widths = [sum(_width(slot, boxes) + GAP_X for slot in row) - GAP_X for row in rows]
+    places: dict[Slot, Place] = {}
+    for row, width in zip(rows, widths, strict=True):
+        y = MARGIN + BOX_HEIGHT / 2 + row[0].row * (BOX_HEIGHT + GAP_Y)
+        left = MARGIN + (max(widths) - width) / 2
+        for slot in sorted(row, key=lambda slot: _mean_x(places, above[slot])):
+            places[slot] = Place(left + _width(slot, boxes) / 2, y)
+            left += _width(slot, boxes) + GAP_X
     return places
 
 
-def _mean_x(places: Mapping[str, Place], names: Sequence[str]) -> float:
-    return sum(places[name].x for name in names) / max(len(names), 1)
+def _width(slot: Slot, boxes: Mapping[str, Slot]) -> int:
+    return BOX_WIDTH if boxes[slot.name] == slot else LANE_WIDTH
 
 
-def _edge(source: Place, target: Place) -> str:
-    start = source.y + BOX_HEIGHT / 2
-    end = target.y - BOX_HEIGHT / 2
-    bend = max((end - start) / 2, GAP_Y / 2)
-    # An edge over several rows swings aside, so that it does not run behind the boxes between.
-    rows_crossed = round((target.y - source.y) / (BOX_HEIGHT + GAP_Y)) - 1
-    side = rows_crossed * 14 * (1 if target.x >= source.x else -1)
+def _mean_x(places: Mapping[Slot, Place], slots: Sequence[Slot]) -> float:
+    return sum(places[slot].x for slot in slots) / max(len(slots), 1)
+
+
+def _link(source: Place, target: Place) -> str:
+    """A curve from one row to the next."""
+    start, end = source.y + BOX_HEIGHT / 2, target.y - BOX_HEIGHT / 2
+    middle = (start + end) / 2
     return (
-        f'<path d="M{source.x:.0f} {start:.0f} C{source.x + side:.0f} {start + bend:.0f} '
-        f'{target.x + side:.0f} {end - bend:.0f} {target.x:.0f} {end:.0f}"/>'
+        f'<path d="M{source.x:.0f} {start:.0f} C{source.x:.0f} {middle:.0f} '
+        f'{target.x:.0f} {middle:.0f} {target.x:.0f} {end:.0f}"/>'
     )
+
+
+def _lane(place: Place) -> str:
+    """A straight way through a row."""
+    return f'<path d="M{place.x:.0f} {place.y - BOX_HEIGHT / 2:.0f} v{BOX_HEIGHT}"/>'
 
 
 def _box(node: Node, place: Place, shapes: Mapping[str, Shape]) -> str:
@@ -129,6 +164,6 @@ def _box(node: Node, place: Place, shapes: Mapping[str, Shape]) -> str:
         f'fill="{color}"/>'
         f'<text x="{place.x:.0f}" y="{place.y - 2:.0f}" text-anchor="middle" font-size="11" '
         f'fill="#fff">{escape(describe(node))}</text>'
-        f'<text x="{place.x:.0f}" y="{place.y + 10:.0f}" text-anchor="middle" font-size="8.5" '
-        f'fill="#fff" opacity="0.85">{escape(node.name)} · {shape}</text></g>'
+        f'<text x="{place.x:.0f}" y="{place.y + 10:.0f}" text-anchor="middle" font-size="9" '
+        f'fill="#fff">{escape(node.name)} · {shape}</text></g>'
     )

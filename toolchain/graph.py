@@ -136,13 +136,17 @@ def graph_from_json(data: Mapping[str, Any]) -> Graph:
         ValueError: a field is absent, a layer unknown or the graph inconsistent.
     """
     builder = GraphBuilder(str(_field(data, "name", "a graph")))
-    for entry in _field(data, "nodes", "a graph"):
+    for entry in _list_field(data, "nodes", "a graph"):
+        name = str(_field(entry, "name", "a node"))
         settings = {
             key: value for key, value in entry.items() if key not in ("name", "layer", "inputs")
         }
-        name = _field(entry, "name", "a node")
-        layer = _make_layer(_field(entry, "layer", f"node {name!r}"), settings)
-        builder.add(name, layer, *_field(entry, "inputs", f"node {name!r}"))
+        try:
+            layer = _make_layer(str(_field(entry, "layer", "it")), settings)
+            inputs = map(str, _list_field(entry, "inputs", "it"))
+        except ValueError as error:
+            raise ValueError(f"node {name!r}: {error}") from None
+        builder.add(name, layer, *inputs)
     return _checked(builder.graph())
 
 
@@ -172,6 +176,10 @@ def _checked(graph: Graph) -> Graph:
 def _make_layer(kind: str, settings: Mapping[str, Any]) -> AnyLayer:
     if kind not in LAYERS:
         raise ValueError(f"unknown layer {kind!r}; known are {', '.join(LAYERS)}")
+    types = {field.name: field.type for field in fields(LAYERS[kind])}
+    for name, value in settings.items():
+        if name in types and type(value).__name__ != types[name]:
+            raise ValueError(f"layer {kind}: {name} must be {types[name]}, got {value!r}")
     try:
         return LAYERS[kind](**settings)
     except TypeError as error:
@@ -194,10 +202,11 @@ def _node_text(node: Node) -> str:
 
 
 def _parse_line(line: str) -> tuple[Any, ...]:
-    statement = ast.parse(line.strip()).body[0]
-    if not (isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Call)):
-        raise ValueError("expected name = layer(inputs, setting=value)")
-    call = statement.value
+    match ast.parse(line.strip()).body:
+        case [ast.Assign(targets=[target], value=ast.Call() as call)]:
+            pass
+        case _:
+            raise ValueError("expected name = layer(inputs, setting=value)")
     settings = {
         keyword.arg or "": keyword.value.id
         if isinstance(keyword.value, ast.Name)
@@ -206,7 +215,7 @@ def _parse_line(line: str) -> tuple[Any, ...]:
     }
     inputs = [ast.unparse(argument) for argument in call.args]
     layer = _make_layer(ast.unparse(call.func), settings)
-    return (ast.unparse(statement.targets[0]), layer, *inputs)
+    return (ast.unparse(target), layer, *inputs)
 
 
 def _field(data: Mapping[str, Any], name: str, owner: str) -> Any:
@@ -214,3 +223,10 @@ def _field(data: Mapping[str, Any], name: str, owner: str) -> Any:
         return data[name]
     except (KeyError, TypeError):
         raise ValueError(f"{owner} needs a field {name!r}") from None
+
+
+def _list_field(data: Mapping[str, Any], name: str, owner: str) -> list[Any]:
+    value = _field(data, name, owner)
+    if not isinstance(value, list):
+        raise ValueError(f"the field {name!r} of {owner} must be a list, got {value!r}")
+    return value

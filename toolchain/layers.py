@@ -141,6 +141,12 @@ class MaxPool2d(Weightless):
 
     def __post_init__(self) -> None:
         _require_positive(self, "kernel", "stride")
+        if self.stride == 1 and self.kernel % 2 == 0:
+            # It would be padded on one side alone, which torch's pooling cannot do.
+            raise ValueError(
+                f"max_pool2d: stride 1 needs an odd kernel, got {self.kernel}; "
+                f"use {self.kernel + 1}, or stride 2"
+            )
 
     def output_shape(self, *inputs: Shape) -> Shape:
         """Size divided by the stride, rounded up."""

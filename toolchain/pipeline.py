@@ -27,7 +27,7 @@ from toolchain.export.export import export_network
 from toolchain.methods.candidate import Appraiser, Candidate
 from toolchain.methods.method import METHODS
 from toolchain.module import GraphModule
-from toolchain.run_dir import RunDirectory
+from toolchain.run_dir import TABLE, RunDirectory
 from toolchain.spaces.space import space_kernels
 from toolchain.tasks.classification import ClassificationData
 from toolchain.train.checkpoint import load_weights, save_weights
@@ -36,7 +36,6 @@ from toolchain.train.loop import EpochReport, train
 from toolchain.train.recipe import initialize
 
 SEARCH = "search.json"
-TABLE = "latency.table"
 TRAINING = "training.jsonl"
 CHECKPOINT = "checkpoint.safetensors"
 WEIGHTS = "weights.safetensors"

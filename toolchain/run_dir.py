@@ -30,6 +30,8 @@ from typing import IO, Any
 from toolchain.errors import RunUnusable
 
 CONFIG = "config.json"
+LOCK = "lock"
+TABLE = "latency.table"
 
 
 class RunDirectory:
@@ -77,7 +79,7 @@ class RunDirectory:
         if (path / CONFIG).exists():
             if not resume:
                 raise RunUnusable(f"{path} already holds a run; add --resume to go on with it")
-        elif path.exists() and (not path.is_dir() or any(path.iterdir())):
+        elif path.exists() and (not path.is_dir() or _names(path) - {LOCK}):
             raise RunUnusable(f"{path} exists and is no run; choose another folder")
 
     @classmethod
@@ -98,7 +100,7 @@ class RunDirectory:
         Raises:
             RunUnusable: another process holds it.
         """
-        with (self.path / "lock").open("a+") as handle:
+        with (self.path / LOCK).open("a+") as handle:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -111,6 +113,20 @@ class RunDirectory:
             handle.write(str(os.getpid()))
             handle.flush()
             yield
+
+    @contextmanager
+    def forgotten_on_failure(self) -> Iterator[None]:
+        """Make the folder usable again if what follows fails before it has found anything.
+
+        Otherwise settings that turn out to be impossible would stay with the folder for good.
+        """
+        try:
+            yield
+        except Exception:
+            if not _names(self.path) - {CONFIG, LOCK, TABLE}:
+                for name in (TABLE, CONFIG):
+                    (self.path / name).unlink(missing_ok=True)
+            raise
 
     @property
     def config(self) -> dict[str, Any]:
@@ -190,6 +206,10 @@ class RunDirectory:
                 f"{self.path} was made with other settings: {'; '.join(differing)}. "
                 "Resume with the same ones or choose another folder"
             )
+
+
+def _names(path: Path) -> set[str]:
+    return {entry.name for entry in path.iterdir()}
 
 
 def _end_torn_line(handle: IO[bytes]) -> None:

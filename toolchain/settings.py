@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
-from typing import Any, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from toolchain.errors import NameUnknown
 
@@ -48,6 +48,7 @@ def override(settings: Settings, values: Mapping[str, Any]) -> Settings:
         ValueError: a value is of another type than the field's, or out of its range.
     """
     known = {field.name for field in fields(cast(Any, settings))}
+    types = get_type_hints(type(settings))
     changes: dict[str, Any] = {}
     nested: dict[str, dict[str, Any]] = {}
     for name, value in values.items():
@@ -58,6 +59,9 @@ def override(settings: Settings, values: Mapping[str, Any]) -> Settings:
             nested.setdefault(head, {})[rest] = value
         else:
             changes[head] = _fitting(head, getattr(settings, head), value)
+            if get_origin(types[head]) is Literal and value not in get_args(types[head]):
+                choices = ", ".join(get_args(types[head]))
+                raise ValueError(f"{head} is one of {choices}, got {value!r}")
     for head, inner in nested.items():
         if not is_dataclass(getattr(settings, head)):
             raise ValueError(f"{head} of {type(settings).__name__} has no fields of its own")
@@ -69,6 +73,8 @@ def _fitting(name: str, present: Any, value: Any) -> Any:
     """The value, if it may stand where ``present`` stood."""
     if isinstance(value, list):
         value = tuple(value)
+    if isinstance(present, tuple) and present and isinstance(value, tuple):
+        return tuple(_fitting(name, present[0], one) for one in value)
     if isinstance(present, dict | Mapping) or is_dataclass(present):
         if isinstance(value, Mapping) and is_dataclass(present):
             return override(present, value)

@@ -66,7 +66,8 @@ def autoshrink(
     """Walk from the complete DAG to the smallest cell and pick the best network of the walk.
 
     Raises:
-        ValueError: the space is not ShrinkCNN's, or budget mode was asked for without a budget.
+        ValueError: the space is not ShrinkCNN's, budget mode was asked for without a budget, or
+            no edge may be dropped.
         BudgetUnreachable: no network of the walk is within the budget; names the fastest.
     """
     space = appraiser.space
@@ -76,6 +77,12 @@ def autoshrink(
         raise ValueError("AutoShrink in budget mode needs a budget in ms")
     cell = parse_cell(space.complete(space.shuffled_operators(rng)))
     last_edges = max(1, round(len(cell.edges) * settings.keep_fraction))
+    if len(cell.edges) <= last_edges:
+        raise ValueError(
+            f"AutoShrink has no edge to drop: the complete cell has {len(cell.edges)}, and "
+            f"keep_fraction={settings.keep_fraction} keeps {last_edges}; use more nodes or "
+            "keep fewer"
+        )
     trained: dict[str, Candidate] = {}
     steps: list[TrajectoryStep] = []
     while len(cell.edges) > last_edges:  # ends: every step drops at least one edge

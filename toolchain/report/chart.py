@@ -1,4 +1,4 @@
-"""Small charts as SVG: axes, points, lines, rules, bars.
+"""Small charts as SVG: axes, points, lines, rules.
 
 A chart is as wide as the page lets it be, and its text keeps its size: positions are percentages
 of the plot's area, symbols and letters are pixels, the axes' labels hang out over the edge into
@@ -29,7 +29,6 @@ SYMBOLS = {
         '<path d="M0-8.5 2.2-2.9 8.1-2.6 3.5 1.1 5 6.9 0 3.6-5 6.9-3.5 1.1-8.1-2.6-2.2-2.9Z"/>'
     ),
     "line": Markup('<path d="M-7 0H7" fill="none"/>'),
-    "bar": Markup('<rect x="-6" y="-4" width="12" height="8" rx="2"/>'),
 }
 """Shapes around the origin, in pixels: what tells series apart besides their colour."""
 
@@ -141,38 +140,38 @@ class Plot:
                 self.x.place(point.x), self._down(point.y), SYMBOLS[symbol], point.note
             )
             for point in points
-            if math.isfinite(point.x) and math.isfinite(point.y)
+            if _is_finite(point)
         )
         return Markup('<g class="points {}">{}</g>').format(series, Markup().join(marks))
 
-    def line(self, points: Iterable[tuple[float, float]], series: str) -> Markup:
+    def line(self, points: Iterable[Point], series: str) -> Markup:
         """A line from point to point; what is not finite is left out."""
         corners = " ".join(
-            f"{self.x.place(x):.2f},{self._down(y):.2f}"
-            for x, y in points
-            if math.isfinite(x) and math.isfinite(y)
+            f"{self.x.place(point.x):.2f},{self._down(point.y):.2f}"
+            for point in points
+            if _is_finite(point)
         )
         return Markup(
             '<svg viewBox="0 0 100 100" preserveAspectRatio="none">'
             '<polyline class="line {}" points="{}"/></svg>'
         ).format(series, corners)
 
-    def vertical(self, value: float, text: str, series: str) -> Markup:
-        """A line across the plot at a value of x, named at its top."""
+    def vertical(self, value: float, text: str) -> Markup:
+        """A limit on x: a line across the plot, named at its top."""
         left = self.x.place(value)
         anchor, shift = ("end", -5) if left > 50 else ("start", 5)
         return Markup(
-            '<g class="rule {}"><line x1="{:.2f}%" x2="{:.2f}%" y1="0" y2="100%"/>'
+            '<g class="rule"><line x1="{:.2f}%" x2="{:.2f}%" y1="0" y2="100%"/>'
             '<text x="{:.2f}%" y="0" dx="{}" dy="12" text-anchor="{}">{}</text></g>'
-        ).format(series, left, left, left, shift, anchor, text)
+        ).format(left, left, left, shift, anchor, text)
 
-    def horizontal(self, value: float, text: str, series: str) -> Markup:
-        """A line across the plot at a value of y, named at its right end."""
+    def horizontal(self, value: float, text: str) -> Markup:
+        """A limit on y: a line across the plot, named at its right end."""
         top = self._down(value)
         return Markup(
-            '<g class="rule {}"><line x1="0" x2="100%" y1="{:.2f}%" y2="{:.2f}%"/>'
+            '<g class="rule"><line x1="0" x2="100%" y1="{:.2f}%" y2="{:.2f}%"/>'
             '<text x="100%" y="{:.2f}%" dy="{}" text-anchor="end">{}</text></g>'
-        ).format(series, top, top, top, 14 if top < 12 else -5, text)
+        ).format(top, top, top, 14 if top < 12 else -5, text)
 
     def svg(self, *marks: Markup) -> Markup:
         """The chart with its axes and the given marks, the first of them at the bottom."""
@@ -209,6 +208,10 @@ class Plot:
         ).format(Markup().join(ticks), self.y.label)
 
 
+def _is_finite(point: Point) -> bool:
+    return math.isfinite(point.x) and math.isfinite(point.y)
+
+
 class LegendEntry(NamedTuple):
     """A series by its mark."""
 
@@ -224,7 +227,7 @@ def legend(entries: Iterable[LegendEntry]) -> Markup:
             '<li><svg class="swatch" viewBox="-9 -9 18 18" aria-hidden="true">'
             '<g class="{} {}">{}</g></svg>{}</li>'
         ).format(
-            {"line": "line", "bar": "bar"}.get(entry.symbol, "points"),
+            "line" if entry.symbol == "line" else "points",
             entry.series,
             SYMBOLS[entry.symbol],
             entry.text,
@@ -251,7 +254,7 @@ def panel(plot: Plot, series: Sequence[Series], *rules: Markup) -> Markup:
     marks = list(rules)
     for mark, points in series:
         if mark.symbol != "star":
-            marks.append(plot.line([(point.x, point.y) for point in points], mark.series))
+            marks.append(plot.line(points, mark.series))
         if mark.symbol != "line":
             marks.append(plot.points(points, mark.symbol, mark.series))
     return Markup('<div class="panel">{}{}</div>').format(

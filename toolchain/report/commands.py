@@ -10,12 +10,20 @@ from typing import Any
 
 from toolchain.config import PROXIES
 from toolchain.methods.method import make_settings
-from toolchain.report.content import Content
+from toolchain.pipeline import BENCHMARK
+from toolchain.report.content import Content, Record
+from toolchain.run_dir import TABLE
 from toolchain.spaces.space import make_space, space_to_json
 from toolchain.train.recipe import TrainSettings
 
 FROM_DATA = ("input_shape", "classes")
 """Settings of a space that the task's data decide."""
+
+
+def profile_command(content: Content) -> str:
+    """Makes a latency table for the run's space."""
+    words = ["pocketnas", "profile", "--output", "device.table"]
+    return shlex.join([*words, *_task_words(content.config), *_space_words(content.config)])
 
 
 def search_command(content: Content, folder: Path) -> str:
@@ -26,30 +34,19 @@ def search_command(content: Content, folder: Path) -> str:
         folder: where the command is to put its run.
     """
     config = content.config
-    method, space = config["method"], config["space"]
-    proxy, proxy_defaults = _nearest_proxy(config["proxy"])
-    words = ["pocketnas", "search", "--output", str(folder), "--task", config["task"]]
-    for option, value in (("--data", config["data"]), ("--image-size", config["image_size"])):
-        if value is not None:
-            words += [option, str(value)]
-    space_defaults = space_to_json(make_space(space["name"], {}))["settings"]
-    space_settings = {
-        name: value for name, value in space["settings"].items() if name not in FROM_DATA
-    }
-    words += ["--space", space["name"], *_changed("--set", space_settings, space_defaults)]
+    words = ["pocketnas", "search", "--output", str(folder), *_task_words(config)]
+    words += _space_words(config)
+    method = config["method"]
     method_defaults = asdict(make_settings(method["name"], {}))
     words += ["--method", method["name"]]
     words += _changed("--method-set", method["settings"], method_defaults)
+    proxy, proxy_defaults = _nearest_proxy(config["proxy"])
     words += ["--proxy", proxy, *_changed("--proxy-set", config["proxy"], proxy_defaults)]
     epochs = config["training"]["epochs"]
     training_defaults = asdict(TrainSettings(epochs=epochs))
     words += ["--epochs", str(epochs)]
     words += _changed("--train-set", config["training"], training_defaults)
-    if content.table is not None:
-        words += ["--table", str(_table_path(content))]
-    if content.budget is not None:
-        words += ["--budget-ms", repr(content.budget.limit_ms)]
-        words += ["--confidence", repr(content.budget.confidence)]
+    words += _table_and_budget_words(content)
     return shlex.join([*words, "--seed", str(config["seed"])])
 
 
@@ -71,32 +68,8 @@ def export_command(content: Content) -> str:
 def benchmark_command(content: Content) -> str:
     """Measures the run's exported network and keeps the result in the folder."""
     words = ["pocketnas", "benchmark", str(content.path / "network.tflite")]
-    if content.table is not None:
-        words += ["--table", str(_table_path(content))]
-    if content.budget is not None:
-        words += ["--budget-ms", repr(content.budget.limit_ms)]
-    return shlex.join(words) + f" --json > {shlex.quote(str(content.path / 'benchmark.json'))}"
-
-
-def _table_path(content: Content) -> Path:
-    return content.path / "latency.table"
-
-
-def _nearest_proxy(settings: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """The named proxy with the fewest settings that differ, and its settings."""
-    named = {name: asdict(make()) for name, make in PROXIES.items()}
-    nearest = min(named, key=lambda name: len(_changed("", settings, named[name])))
-    return nearest, named[nearest]
-
-
-def _changed(option: str, settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str]:
-    """Words that set what differs from the defaults."""
-    plain_defaults = flatten(defaults)
-    words = []
-    for name, value in flatten(settings).items():
-        if value != plain_defaults.get(name):
-            words += [option, f"{name}={value}"]
-    return words
+    words += [*_table_and_budget_words(content), "--json"]
+    return f"{shlex.join(words)} > {shlex.quote(str(content.path / BENCHMARK))}"
 
 
 def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -108,3 +81,49 @@ def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[f"{prefix}{name}"] = tuple(value) if isinstance(value, list) else value
     return flat
+
+
+def _task_words(config: Record) -> list[str]:
+    words = ["--task", config["task"]]
+    for option, value in (("--data", config["data"]), ("--image-size", config["image_size"])):
+        if value is not None:
+            words += [option, str(value)]
+    return words
+
+
+def _space_words(config: Record) -> list[str]:
+    name = config["space"]["name"]
+    defaults = space_to_json(make_space(name, {}))["settings"]
+    chosen = {
+        setting: value
+        for setting, value in config["space"]["settings"].items()
+        if setting not in FROM_DATA
+    }
+    return ["--space", name, *_changed("--set", chosen, defaults)]
+
+
+def _table_and_budget_words(content: Content) -> list[str]:
+    words = []
+    if content.has_latency:
+        words += ["--table", str(content.path / TABLE)]
+    if content.budget is not None:
+        words += ["--budget-ms", repr(content.budget.limit_ms)]
+        words += ["--confidence", repr(content.budget.confidence)]
+    return words
+
+
+def _nearest_proxy(settings: Record) -> tuple[str, Record]:
+    """The named proxy with the fewest settings that differ, and its settings."""
+    named = {name: asdict(make()) for name, make in PROXIES.items()}
+    nearest = min(named, key=lambda name: len(_changed("", settings, named[name])))
+    return nearest, named[nearest]
+
+
+def _changed(option: str, settings: Record, defaults: Record) -> list[str]:
+    """Words that set what differs from the defaults."""
+    flat_defaults = flatten(defaults)
+    words = []
+    for name, value in flatten(settings).items():
+        if value != flat_defaults.get(name):
+            words += [option, f"{name}={value}"]
+    return words

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +13,11 @@ from latency_tables.store import load_table
 from latency_tables.table import LatencyTable
 from toolchain.evaluation import CANDIDATES
 from toolchain.graph import Graph
-from toolchain.pipeline import SEARCH, TABLE, TEST, TRAINING
-from toolchain.run_dir import RunDirectory
+from toolchain.pipeline import BENCHMARK, SEARCH, TEST, TRAINING
+from toolchain.run_dir import TABLE, RunDirectory
 from toolchain.spaces.space import make_space
 
 CARD = "network.json"
-BENCHMARK = "benchmark.json"
 
 Record = Mapping[str, Any]
 
@@ -27,7 +27,7 @@ class Content:
     """A run's files; what a stage has not written yet is None or empty.
 
     Attributes:
-        path: the folder.
+        path: the folder, absolute, so that commands hold wherever they are pasted.
         config: what was asked for.
         budget: the limit; None for a search by MACs alone.
         table: what latencies were predicted with.
@@ -59,16 +59,28 @@ class Content:
 
     @property
     def has_latency(self) -> bool:
-        """Whether the candidates were predicted a latency."""
-        return all(one["p50_ms"] is not None for one in self.candidates)
+        """Whether the run searches with a latency table."""
+        return self.config["table_sha256"] is not None
+
+    @property
+    def walk(self) -> list[Record]:
+        """The steps to the answer, each with all that is known of the network it chose."""
+        known = {one["genotype"]: one for one in self.candidates}
+        steps = self.search["trajectory"] if self.search else []
+        return [{"p95_ms": None, **known.get(step["genotype"], {}), **step} for step in steps]
 
     def admits(self, candidate: Record) -> bool:
         """Whether a candidate's predicted latency is within the budget."""
         return self.budget is None or self.budget.admits(_latency(candidate))
 
     def limited_ms(self, candidate: Record) -> float:
-        """The predicted latency that the budget limits, which is the one at its confidence."""
+        """The predicted latency that the budget limits, which is the one at its confidence.
+
+        Not a number where the candidate's own record is lost.
+        """
         assert self.budget is not None, "without a budget nothing is limited"
+        if candidate["p95_ms"] is None:
+            return math.nan
         return _latency(candidate).at(self.budget.confidence)
 
 
@@ -88,7 +100,7 @@ def read_content(run: RunDirectory) -> Content:
         space = make_space(config["space"]["name"], config["space"]["settings"])
         graph = space.decode(search["best"]["genotype"])
     return Content(
-        path=run.path,
+        path=run.path.resolve(),
         config=config,
         budget=Budget(**config["budget"]) if config["budget"] else None,
         table=load_table(run.path / TABLE) if run.has(TABLE) else None,

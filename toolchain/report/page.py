@@ -18,8 +18,8 @@ from toolchain.draw import draw_svg
 from toolchain.report import commands, quantity
 from toolchain.report.content import Content, read_content
 from toolchain.report.result_figures import (
+    kernel_rows,
     kernel_sums,
-    kernels_figure,
     training_figure,
     verdict_figure,
 )
@@ -75,23 +75,22 @@ def _environment() -> Environment:
         "change": quantity.change,
         "duration": quantity.duration,
         "plain": quantity.plain,
+        "between": quantity.between,
         "flatten": commands.flatten,
     }
     return environment
 
 
 def _figures(content: Content) -> dict[str, Any]:
-    """The charts that can be drawn; None where their records are missing."""
-    search, benchmark = content.search, content.benchmark
+    """The charts that can be drawn; None or empty where their records are missing."""
+    benchmark = content.benchmark
     test_accuracy = content.test["accuracy"] if content.test else None
     kernels = benchmark["kernels"] if benchmark else []
     return {
         "verdict_figure": verdict_figure(benchmark) if benchmark else None,
         "candidates_figure": candidates_figure(content) if content.candidates else None,
-        "trajectory_figure": (
-            trajectory_figure(content) if search and search["trajectory"] else None
-        ),
-        "kernels_figure": kernels_figure(kernels) if kernels else None,
+        "trajectory_figure": trajectory_figure(content) if content.walk else None,
+        "kernel_rows": kernel_rows(kernels),
         "kernel_sums": kernel_sums(kernels),
         "training_figure": (
             training_figure(content.training, test_accuracy) if content.training else None

@@ -17,6 +17,14 @@ def plain(value: float) -> str:
     return f"{value:,.{decimals}f}"
 
 
+def between(low: float, high: float) -> str:
+    """Both ends of an interval, with the digits that tell them apart: ``0.1356 to 0.1358``."""
+    if low == high:
+        return f"{plain(low)} to {plain(high)}"
+    decimals = max(0, 1 - math.floor(math.log10(abs(high - low))))
+    return f"{low:,.{decimals}f} to {high:,.{decimals}f}"
+
+
 def milliseconds(value_ms: float | None) -> str:
     """A duration such as ``0.312 ms``."""
     return MISSING if value_ms is None else f"{plain(value_ms)}{SPACE}ms"

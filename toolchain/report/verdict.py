@@ -11,7 +11,7 @@ from toolchain.report.commands import (
     train_command,
 )
 from toolchain.report.content import Content, Record
-from toolchain.report.quantity import milliseconds, plain
+from toolchain.report.quantity import SPACE, between, milliseconds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,8 +53,7 @@ def judge(content: Content) -> Verdict:
 
 def _measured(benchmark: Record) -> Verdict:
     measured_ms, limit_ms = benchmark["measured_ms"], benchmark["budget_ms"]
-    low_ms, high_ms = benchmark["interval_ms"]
-    interval = f"95% interval {plain(low_ms)} to {milliseconds(high_ms)}"
+    interval = f"95% interval {between(*benchmark['interval_ms'])}{SPACE}ms"
     if limit_ms is None:
         return Verdict(
             state="open",

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from string import digits
 from typing import ClassVar
 
 import numpy as np
@@ -102,7 +103,7 @@ def parse_cell(genotype: str) -> Cell:
     if len(words) >= MAX_NODES:
         raise GenotypeInvalid(genotype, f"at most {MAX_NODES - 1} nodes, got {len(words)}")
     for word in words:
-        if word[:1] not in OPERATORS or not (word[1:] == "" or word[1:].isdecimal()):
+        if word[:1] not in OPERATORS or not set(word[1:]) <= set(digits):
             raise GenotypeInvalid(genotype, f"{word!r} is not s or c followed by digits")
     cell = Cell(
         "".join(word[0] for word in words),
@@ -158,6 +159,16 @@ class ShrinkCnnSpace:
             raise ValueError(f"a ShrinkCNN cell has 2 to {MAX_NODES} nodes, got {self.nodes}")
         if not len(self.scales) == len(self.replicate) == len(self.pools) > 0:
             raise ValueError("scales, replicate and pools need one number for each stage")
+        if len(self.input_shape) != 3:
+            raise ValueError(f"input_shape is (channels, rows, columns), got {self.input_shape}")
+        numbers = (self.base_width, self.channel_scale, *self.scales, *self.replicate, *self.pools)
+        if min(numbers) <= 0:
+            raise ValueError(
+                "base_width, channel_scale, scales, replicate and pools must be more than 0, "
+                f"got {self.base_width}, {self.channel_scale}, {self.scales}, {self.replicate} "
+                f"and {self.pools}"
+            )
+        self.decode(f"{OPERATORS[0]}0")  # The layers of the smallest network check the rest.
 
     def widths(self) -> tuple[int, ...]:
         """Channels of a node in each stage."""

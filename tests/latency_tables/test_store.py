@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from latency_tables.errors import TableNotWritten, TableUnreadable
+from latency_tables.store import SCHEMA_VERSION, load_table, save_table, table_sha256, to_frame
+from latency_tables.table import LatencyTable
+
+MakeTable = Callable[..., LatencyTable]
+
+
+def edit_manifest(path: Path, edit: Callable[[dict[str, Any]], object]) -> None:
+    """Write the file again with another manifest; `edit` changes it or returns a new one."""
+    table = pq.read_table(path)
+    manifest = json.loads(table.schema.metadata[b"pocketnas"])
+    edited = edit(manifest)
+    text = edited if isinstance(edited, bytes) else json.dumps(manifest).encode()
+    pq.write_table(table.replace_schema_metadata({b"pocketnas": text}), path)
+
+
+def put(name: str, value: object) -> Callable[[dict[str, Any]], None]:
+    return lambda manifest: manifest.update({name: value})
+
+
+@pytest.mark.parametrize("calibrated", [True, False])
+@pytest.mark.parametrize("rows", [0, 1, 40])
+def test_a_table_is_read_back_equal(
+    make_table: MakeTable, tmp_path: Path, rows: int, calibrated: bool
+) -> None:
+    table = make_table(rows, calibrated=calibrated)
+    path = tmp_path / "pixel.table"
+    save_table(table, path)
+    loaded = load_table(path)
+    assert loaded == table
+    assert table_sha256(loaded) == table_sha256(table)
+    assert [file.name for file in tmp_path.iterdir()] == ["pixel.table"]
+
+
+def test_any_parquet_reader_opens_a_table(make_table: MakeTable, tmp_path: Path) -> None:
+    table = make_table()
+    save_table(table, tmp_path / "t")
+    frame = pd.read_parquet(tmp_path / "t", engine="pyarrow")
+    assert list(frame.columns) == [
+        "kernel", "kind", "median_ms", "iqr_ms", "p95_ms", "samples", "contexts",
+    ]  # fmt: skip
+    assert frame["kernel"].is_monotonic_increasing
+    assert set(frame["kernel"]) == {kernel.key for kernel in table}
+    pd.testing.assert_frame_equal(frame, to_frame(table), check_dtype=False)
+
+
+def test_the_hash_is_of_the_content_not_of_the_order_or_the_file(make_table: MakeTable) -> None:
+    table = make_table()
+    turned = replace(table, rows=dict(reversed(table.rows.items())))
+    assert turned == table
+    assert table_sha256(turned) == table_sha256(table)
+    kernel, row = next(iter(table.rows.items()))
+    others: Mapping[str, LatencyTable] = {
+        "row": replace(table, rows={**table.rows, kernel: replace(row, median_ms=0.5)}),
+        "target": replace(table, target=replace(table.target, threads=2)),
+        "settings": replace(table, settings={}),
+        "calibration": replace(table, calibration=None),
+        "length": make_table(11),
+    }
+    assert len({table_sha256(one) for one in (table, *others.values())}) == 6
+
+
+@pytest.mark.parametrize("kept", [0.0, 0.01, 0.5, 0.9, 0.999])
+def test_a_truncated_table_is_refused(make_table: MakeTable, tmp_path: Path, kept: float) -> None:
+    path = tmp_path / "t"
+    save_table(make_table(), path)
+    os.truncate(path, int(kept * path.stat().st_size))
+    with pytest.raises(
+        TableUnreadable, match=r"not a latency table, or it is truncated .*profile"
+    ):
+        load_table(path)
+
+
+def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("conv2d takes 3 ms\n" * 100)
+    for other in (path, tmp_path):
+        with pytest.raises(TableUnreadable, match="not a latency table"):
+            load_table(other)
+
+
+def test_a_parquet_file_of_somebody_else_is_refused(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"kernel": ["conv2d"], "median_ms": [1.0]}), tmp_path / "t")
+    with pytest.raises(TableUnreadable, match="a Parquet file but not a latency table"):
+        load_table(tmp_path / "t")
+
+
+def test_a_missing_file_says_how_to_make_one(tmp_path: Path) -> None:
+    with pytest.raises(TableUnreadable, match="pocketnas profile -o"):
+        load_table(tmp_path / "none.table")
+
+
+def test_a_newer_schema_is_refused_with_the_remedy(make_table: MakeTable, tmp_path: Path) -> None:
+    path = tmp_path / "t"
+    save_table(make_table(), path)
+    edit_manifest(path, put("schema_version", SCHEMA_VERSION + 1))
+    with pytest.raises(TableUnreadable, match=f"version {SCHEMA_VERSION + 1}.*update pocketnas"):
+        load_table(path)
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda manifest: b"{ torn",
+        lambda manifest: b"[]",
+        lambda manifest: manifest.pop("schema_version") and None,
+        lambda manifest: manifest.pop("target") and None,
+        put("target", {"device": "Pixel 8"}),
+        put("calibration", {"slope": 1.0}),
+    ],
+)
+def test_a_damaged_manifest_is_refused(
+    make_table: MakeTable, tmp_path: Path, edit: Callable[[dict[str, Any]], object]
+) -> None:
+    path = tmp_path / "t"
+    save_table(make_table(), path)
+    edit_manifest(path, edit)
+    with pytest.raises(TableUnreadable, match="damaged"):
+        load_table(path)
+
+
+@pytest.mark.parametrize("column", ["kernel", "median_ms"])
+def test_damaged_rows_are_refused(make_table: MakeTable, tmp_path: Path, column: str) -> None:
+    path = tmp_path / "t"
+    save_table(make_table(), path)
+    table = pq.read_table(path)
+    if column == "kernel":
+        keys = pa.array([key.as_py()[1:] + "!" for key in table["kernel"]])
+        table = table.set_column(0, "kernel", keys)
+    else:
+        table = table.drop_columns(["median_ms"])
+    pq.write_table(table, path)
+    with pytest.raises(TableUnreadable, match="damaged"):
+        load_table(path)
+
+
+def test_a_table_that_cannot_be_placed_is_an_error(make_table: MakeTable, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "nowhere" / "t", tmp_path / "file" / "t", tmp_path):
+        with pytest.raises(TableNotWritten, match="cannot write the table"):
+            save_table(make_table(), path)
+    assert [file.name for file in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_full_disk_leaves_the_old_table(make_table: MakeTable, small_disk: Path) -> None:
+    path = small_disk / "t"
+    old, new = make_table(3), make_table(20_000)
+    save_table(old, path)
+    with pytest.raises(TableNotWritten, match="No space left"):
+        save_table(new, path)
+    assert load_table(path) == old
+    assert [file.name for file in small_disk.iterdir()] == ["t"]
+
+
+def test_a_read_only_disk_leaves_the_old_table(make_table: MakeTable, small_disk: Path) -> None:
+    path = small_disk / "t"
+    old = make_table(3)
+    save_table(old, path)
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    with pytest.raises(TableNotWritten, match="Read-only"):
+        save_table(make_table(4), path)
+    assert load_table(path) == old

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+with warnings.catch_warnings():
+    # thop asks distutils for the version of torch.
+    warnings.simplefilter("ignore")
+    import thop
+
+from toolchain.count import count
+from toolchain.graph import Graph, graph_from_text
+from toolchain.module import GraphModule, ImageMean, SamePad
+from toolchain.spaces.shrinkcnn import ShrinkCnnSpace
+from toolchain.zoo import ZOO, make_network
+
+
+def nothing(_module: nn.Module, _inputs: Any, _output: Any) -> None:
+    """Counts 0: not part of what we call MACs."""
+
+
+UNCOUNTED = dict.fromkeys(
+    (
+        nn.BatchNorm2d, nn.MaxPool2d, nn.ReLU, nn.SiLU, nn.Sigmoid, nn.Identity, ImageMean,
+        SamePad,
+    ),
+    nothing,
+)  # fmt: skip
+
+
+def sampled_graphs() -> list[Graph]:
+    rng = np.random.default_rng(0)
+    spaces = (
+        ShrinkCnnSpace(),
+        ShrinkCnnSpace(activation="swish", head_channels=24, input_shape=(1, 28, 28)),
+        ShrinkCnnSpace(nodes=5, replicate=(2, 1, 2), stem_stride=2, input_shape=(3, 31, 33)),
+    )
+    return [space.decode(space.sample(rng)) for space in spaces for _ in range(10)]
+
+
+def assert_counted_right(graph: Graph) -> None:
+    module = GraphModule(graph).eval()
+    sums = {True: 0, False: 0}
+    for part in module.modules():
+        for parameter in part.parameters(recurse=False):
+            sums[isinstance(part, nn.BatchNorm2d)] += parameter.numel()
+    counts = count(graph)
+    assert counts.params == sums[False]
+    assert counts.params_with_norm == sums[False] + sums[True]
+    macs, _ = thop.profile(
+        module, (torch.zeros(1, *graph.input_shape),), custom_ops=UNCOUNTED, verbose=False
+    )
+    assert counts.macs == macs
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_networks_of_the_zoo_count_what_thop_and_torch_count(name: str) -> None:
+    assert_counted_right(make_network(name))
+
+
+@pytest.mark.slow
+def test_networks_of_the_space_count_what_thop_and_torch_count() -> None:
+    for graph in sampled_graphs():
+        assert_counted_right(graph)
+
+
+SKIP = """
+image = input(channels=2, height=4, width=4)
+a = conv2d(image, channels=4, kernel=3)
+b = conv2d(a, channels=8)
+c = conv2d(b, channels=4)
+sum = add(a, c)
+pool = global_average_pool(sum)
+logits = linear(pool, features=3)
+"""
+
+
+def test_memory_is_of_one_layer_or_of_all_that_lives() -> None:
+    counts = count(graph_from_text(SKIP, "skip"))
+    map_bytes = 4 * 4 * 4 * np.array([2, 4, 8, 4, 4])
+    # The widest layer is b or c, 4 and 8 channels; while they run, a lives for the sum.
+    assert counts.peak_memory_bytes == map_bytes[1] + map_bytes[2]
+    assert counts.live_memory_bytes == map_bytes[1] + map_bytes[2] + map_bytes[3]
+
+
+def test_an_addition_holds_both_its_inputs() -> None:
+    text = "image = input(channels=2, height=4, width=4)\nsum = add(image, image)\n"
+    counts = count(graph_from_text(text, "sum"))
+    assert counts.peak_memory_bytes == 3 * 4 * math.prod((2, 4, 4))
+    assert counts.live_memory_bytes == 2 * 4 * math.prod((2, 4, 4))
+    assert counts.macs == counts.params == counts.params_with_norm == 0
+
+
+def test_counts_as_json_hold_all_five() -> None:
+    assert set(count(make_network("shrinkcnn-a")).to_json()) == {
+        "params", "params_with_norm", "macs", "peak_memory_bytes", "live_memory_bytes",
+    }  # fmt: skip
