@@ -27,6 +27,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from toolchain.atomic import atomic_path
 from toolchain.errors import RunUnusable
 
 CONFIG = "config.json"
@@ -163,10 +164,9 @@ class RunDirectory:
         Raises:
             RunUnusable: the disk is full or the folder not writable.
         """
-        partial = self.path / f"{name}.partial"
         try:
-            partial.write_text(content)
-            partial.replace(self.path / name)
+            with atomic_path(self.path / name) as partial:
+                partial.write_text(content)
         except OSError as error:
             raise RunUnusable(f"cannot write {self.path / name}: {error}") from error
 

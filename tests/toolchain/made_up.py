@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+import statistics
+
+import numpy as np
 
 from latency_tables.calibrate import Calibration
 from latency_tables.kernel import Kernel
 from latency_tables.model import LatencyModel
 from latency_tables.table import KernelLatency, LatencyTable
 from latency_tables.target import Target
+from toolchain.kernels import plan
 from toolchain.spaces.space import Space, space_kernels
 
 TARGET = Target(
@@ -42,6 +46,13 @@ def table_of(space: Space) -> LatencyTable:
 
 def model_of(space: Space) -> LatencyModel:
     return LatencyModel(table_of(space))
+
+
+def middle_ms(space: Space) -> float:
+    """A limit that half of the random networks keep."""
+    model, rng = model_of(space), np.random.default_rng(1)
+    graphs = [space.decode(space.sample(rng)) for _ in range(101)]
+    return statistics.median(model.predict(plan(graph).kernels).p95_ms for graph in graphs)
 
 
 def _row(kernel: Kernel) -> KernelLatency:

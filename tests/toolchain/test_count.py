@@ -64,7 +64,6 @@ def test_networks_of_the_zoo_count_what_thop_and_torch_count(name: str) -> None:
     assert_counted_right(make_network(name))
 
 
-@pytest.mark.slow
 def test_networks_of_the_space_count_what_thop_and_torch_count() -> None:
     for graph in sampled_graphs():
         assert_counted_right(graph)

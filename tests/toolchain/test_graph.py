@@ -26,7 +26,7 @@ IMAGE = Node("image", Input(channels=3, height=8, width=8), ())
 TEXT = """
 image = input(channels=3, height=8, width=8)
 stem = conv2d(image, channels=8, kernel=3, stride=2, activation=swish)
-more = conv2d(stem, channels=8, kernel=3, depthwise=True, norm=False, bias=True)
+more = conv2d(stem, channels=8, kernel=3, depthwise=True, bias=True, norm=False)
 sum = add(stem, more, activation=relu)
 pool = global_average_pool(sum)
 logits = linear(pool, features=10)

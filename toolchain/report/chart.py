@@ -1,4 +1,4 @@
-"""Small charts as SVG: axes, points, lines, rules.
+"""Small charts as SVG: axes, points, lines, limits.
 
 A chart is as wide as the page lets it be, and its text keeps its size: positions are percentages
 of the plot's area, symbols and letters are pixels, the axes' labels hang out over the edge into
@@ -22,7 +22,6 @@ TICKS = 5
 
 SYMBOLS = {
     "dot": Markup('<circle r="4"/>'),
-    "ring": Markup('<circle r="4" fill-opacity="0"/>'),
     "cross": Markup('<path d="M-3.5-3.5 3.5 3.5M-3.5 3.5 3.5-3.5"/>'),
     "below": Markup('<path d="M-4.5-4H4.5L0 4Z"/>'),
     "star": Markup(
@@ -41,11 +40,29 @@ class Tick(NamedTuple):
 
 
 class Point(NamedTuple):
-    """A point with what is shown when one rests on it."""
+    """A point with what is shown when one rests on it; not drawn where it is not finite."""
 
     x: float
     y: float
-    note: str
+    note: str = ""
+
+
+class Series(NamedTuple):
+    """Points that are told apart from others.
+
+    Attributes:
+        text: what they are, for the legend.
+        style: their CSS class.
+        symbol: name of their shape; ``line`` for none.
+        points: in order.
+        is_joined: whether a line leads from each to the next.
+    """
+
+    text: str
+    style: str
+    symbol: str
+    points: Sequence[Point]
+    is_joined: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,72 +129,95 @@ def tick_step(least: float) -> float:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plot:
-    """The area between two axes; its methods draw marks in it, ``svg`` puts them together.
+class Chart:
+    """Series between two axes.
 
     Attributes:
         title: what the chart shows, for those who hear it.
         x: the horizontal axis.
         y: the vertical axis.
-        height: of the area, in pixels.
+        series: what comes later is drawn over the others.
+        x_limits: values of x with a line across the chart, named at its top.
+        y_limits: values of y likewise, named at the right.
+        height: of the area between the axes, in pixels.
     """
 
     title: str
     x: Axis
     y: Axis
+    series: Sequence[Series]
+    x_limits: Sequence[Tick] = ()
+    y_limits: Sequence[Tick] = ()
     height: int = 300
 
-    def points(self, points: Iterable[Point], symbol: str, series: str) -> Markup:
-        """Points of one series.
+    def svg(self) -> Markup:
+        """The drawing."""
+        marks = [
+            self._x_axis(),
+            self._y_axis(),
+            *map(self._x_limit, self.x_limits),
+            *map(self._y_limit, self.y_limits),
+        ]
+        for one in self.series:
+            points = [point for point in one.points if math.isfinite(point.x + point.y)]
+            if one.is_joined:
+                marks.append(self._line(points, one.style))
+            if one.symbol != "line":
+                marks.append(self._points(points, one.style, one.symbol))
+        return Markup('<svg class="chart" height="{}" role="img" aria-label="{}">{}</svg>').format(
+            self.height, self.title, Markup().join(marks)
+        )
 
-        Args:
-            points: where; what is not finite is left out.
-            symbol: name of their shape.
-            series: their CSS class.
-        """
+    def with_legend(self) -> Markup:
+        """The drawing under a list of what its series are."""
+        items = (
+            Markup(
+                '<li><svg class="swatch" viewBox="-9 -9 18 18" aria-hidden="true">'
+                '<g class="{} {}">{}</g></svg>{}</li>'
+            ).format(
+                "line" if one.symbol == "line" else "points",
+                one.style,
+                SYMBOLS[one.symbol],
+                one.text,
+            )
+            for one in self.series
+        )
+        return Markup('<div class="panel"><ul class="legend">{}</ul>{}</div>').format(
+            Markup().join(items), self.svg()
+        )
+
+    def _points(self, points: Sequence[Point], style: str, symbol: str) -> Markup:
         marks = (
             Markup('<svg x="{:.2f}%" y="{:.2f}%">{}<title>{}</title></svg>').format(
                 self.x.place(point.x), self._down(point.y), SYMBOLS[symbol], point.note
             )
             for point in points
-            if _is_finite(point)
         )
-        return Markup('<g class="points {}">{}</g>').format(series, Markup().join(marks))
+        return Markup('<g class="points {}">{}</g>').format(style, Markup().join(marks))
 
-    def line(self, points: Iterable[Point], series: str) -> Markup:
-        """A line from point to point; what is not finite is left out."""
+    def _line(self, points: Sequence[Point], style: str) -> Markup:
         corners = " ".join(
-            f"{self.x.place(point.x):.2f},{self._down(point.y):.2f}"
-            for point in points
-            if _is_finite(point)
+            f"{self.x.place(point.x):.2f},{self._down(point.y):.2f}" for point in points
         )
         return Markup(
             '<svg viewBox="0 0 100 100" preserveAspectRatio="none">'
             '<polyline class="line {}" points="{}"/></svg>'
-        ).format(series, corners)
+        ).format(style, corners)
 
-    def vertical(self, value: float, text: str) -> Markup:
-        """A limit on x: a line across the plot, named at its top."""
-        left = self.x.place(value)
+    def _x_limit(self, limit: Tick) -> Markup:
+        left = self.x.place(limit.value)
         anchor, shift = ("end", -5) if left > 50 else ("start", 5)
         return Markup(
-            '<g class="rule"><line x1="{:.2f}%" x2="{:.2f}%" y1="0" y2="100%"/>'
-            '<text x="{:.2f}%" y="0" dx="{}" dy="12" text-anchor="{}">{}</text></g>'
-        ).format(left, left, left, shift, anchor, text)
+            '<g class="limit"><line x1="{0:.2f}%" x2="{0:.2f}%" y1="0" y2="100%"/>'
+            '<text x="{0:.2f}%" y="0" dx="{1}" dy="12" text-anchor="{2}">{3}</text></g>'
+        ).format(left, shift, anchor, limit.text)
 
-    def horizontal(self, value: float, text: str) -> Markup:
-        """A limit on y: a line across the plot, named at its right end."""
-        top = self._down(value)
+    def _y_limit(self, limit: Tick) -> Markup:
+        top = self._down(limit.value)
         return Markup(
-            '<g class="rule"><line x1="0" x2="100%" y1="{:.2f}%" y2="{:.2f}%"/>'
-            '<text x="100%" y="{:.2f}%" dy="{}" text-anchor="end">{}</text></g>'
-        ).format(top, top, top, 14 if top < 12 else -5, text)
-
-    def svg(self, *marks: Markup) -> Markup:
-        """The chart with its axes and the given marks, the first of them at the bottom."""
-        return Markup(
-            '<svg class="chart" height="{}" role="img" aria-label="{}">{}{}{}</svg>'
-        ).format(self.height, self.title, self._x_axis(), self._y_axis(), Markup().join(marks))
+            '<g class="limit"><line x1="0" x2="100%" y1="{0:.2f}%" y2="{0:.2f}%"/>'
+            '<text x="100%" y="{0:.2f}%" dy="{1}" text-anchor="end">{2}</text></g>'
+        ).format(top, 14 if top < 12 else -5, limit.text)
 
     def _down(self, value: float) -> float:
         return 100 - self.y.place(value)
@@ -206,57 +246,3 @@ class Plot:
         return Markup(
             '<g class="axis">{}<text class="label" x="0" y="0" dx="-44" dy="-14">{}</text></g>'
         ).format(Markup().join(ticks), self.y.label)
-
-
-def _is_finite(point: Point) -> bool:
-    return math.isfinite(point.x) and math.isfinite(point.y)
-
-
-class LegendEntry(NamedTuple):
-    """A series by its mark."""
-
-    symbol: str
-    series: str
-    text: str
-
-
-def legend(entries: Iterable[LegendEntry]) -> Markup:
-    """What the marks of a chart mean, as a list."""
-    items = (
-        Markup(
-            '<li><svg class="swatch" viewBox="-9 -9 18 18" aria-hidden="true">'
-            '<g class="{} {}">{}</g></svg>{}</li>'
-        ).format(
-            "line" if entry.symbol == "line" else "points",
-            entry.series,
-            SYMBOLS[entry.symbol],
-            entry.text,
-        )
-        for entry in entries
-    )
-    return Markup('<ul class="legend">{}</ul>').format(Markup().join(items))
-
-
-class Series(NamedTuple):
-    """A row of points in a panel, joined by a line.
-
-    Attributes:
-        mark: how it looks; ``line`` for the line alone, ``star`` for points alone.
-        points: in order.
-    """
-
-    mark: LegendEntry
-    points: Sequence[Point]
-
-
-def panel(plot: Plot, series: Sequence[Series], *rules: Markup) -> Markup:
-    """A plot of some series with its legend, to stand beside others."""
-    marks = list(rules)
-    for mark, points in series:
-        if mark.symbol != "star":
-            marks.append(plot.line(points, mark.series))
-        if mark.symbol != "line":
-            marks.append(plot.points(points, mark.symbol, mark.series))
-    return Markup('<div class="panel">{}{}</div>').format(
-        legend(mark for mark, _ in series), plot.svg(*marks)
-    )

@@ -60,7 +60,7 @@ class Content:
     @property
     def has_latency(self) -> bool:
         """Whether the run searches with a latency table."""
-        return self.config["table_sha256"] is not None
+        return self.config.get("table_sha256") is not None
 
     @property
     def walk(self) -> list[Record]:

@@ -8,18 +8,9 @@ from typing import NamedTuple
 from markupsafe import Markup
 
 from latency_tables.kernel import Kernel, parse_kernel
-from toolchain.report.chart import (
-    Axis,
-    LegendEntry,
-    Plot,
-    Point,
-    Series,
-    Tick,
-    make_axis,
-    panel,
-)
+from toolchain.report.chart import Axis, Chart, Point, Series, Tick, make_axis
 from toolchain.report.content import Record
-from toolchain.report.quantity import SPACE, milliseconds, percent, plain
+from toolchain.report.quantity import SPACE, between, milliseconds, percent, plain
 
 DEAREST = 20
 """Kernels that get bars of their own."""
@@ -27,28 +18,30 @@ DEAREST = 20
 
 def verdict_figure(benchmark: Record) -> Markup:
     """Measured and predicted latency and the budget, on one axis."""
-    measured_ms, (low_ms, high_ms) = benchmark["measured_ms"], benchmark["interval_ms"]
-    p50_ms, p95_ms = benchmark["predicted_p50_ms"], benchmark["predicted_p95_ms"]
-    limits_ms = [] if benchmark["budget_ms"] is None else [benchmark["budget_ms"]]
-    rows = [("measured", "first", low_ms, measured_ms, high_ms)]
-    if p50_ms is not None:
-        rows.append(("predicted", "second", p50_ms, p50_ms, p95_ms))
-    values = [value for _, _, *row in rows for value in row]
+    rows = [("measured", "first", benchmark["measured_ms"], *benchmark["interval_ms"])]
+    if (p50_ms := benchmark["predicted_p50_ms"]) is not None:
+        rows.append(("predicted", "second", p50_ms, p50_ms, benchmark["predicted_p95_ms"]))
+    limit_ms = benchmark["budget_ms"]
+    limits = [] if limit_ms is None else [Tick(limit_ms, f"budget {milliseconds(limit_ms)}")]
+    series = []
+    for place, (name, style, middle_ms, *ends_ms) in enumerate(rows):
+        ends = [Point(end_ms, -place) for end_ms in ends_ms]
+        note = f"{name} {milliseconds(middle_ms)}, {between(*ends_ms)}"
+        series.append(Series(name, f"{style} wide", "line", ends, is_joined=True))
+        series.append(Series(name, style, "dot", [Point(middle_ms, -place, note)]))
+    shown_ms = [
+        *(point.x for one in series for point in one.points),
+        *(one.value for one in limits),
+    ]
     ticks = tuple(Tick(-place, name) for place, (name, *_) in enumerate(rows))
-    plot = Plot(
+    return Chart(
         title="Measured and predicted latency",
-        x=make_axis("Latency, ms", [*values, *limits_ms]),
+        x=make_axis("Latency, ms", shown_ms),
         y=Axis(label="", low=0.5 - len(rows), high=1.0, ticks=ticks),
+        series=series,
+        x_limits=limits,
         height=30 + 30 * len(rows),
-    )
-    marks = []
-    for place, (name, series, left, middle, right) in enumerate(rows):
-        ends = [Point(end, -place, "") for end in (left, right)]
-        note = f"{name} {milliseconds(middle)}, {plain(left)} to {plain(right)}"
-        marks.append(plot.line(ends, f"{series} wide"))
-        marks.append(plot.points([Point(middle, -place, note)], "dot", series))
-    marks += [plot.vertical(limit, f"budget {milliseconds(limit)}") for limit in limits_ms]
-    return plot.svg(*marks)
+    ).svg()
 
 
 class KernelRow(NamedTuple):
@@ -93,10 +86,9 @@ class KernelSum(NamedTuple):
 def kernel_sums(kernels: Sequence[Record]) -> list[KernelSum]:
     """Sums of the kernels in ``kernel_rows``, of the others, and of all."""
     ranked = _dearest_first(kernels)
-    parts = [(f"All {len(ranked)} kernels", ranked)]
-    if rest := ranked[DEAREST:]:
-        parts = [(f"The {DEAREST} above", ranked[:DEAREST]), (f"{len(rest)} others", rest), *parts]
-    return [KernelSum(text, *_sums_ms(part)) for text, part in parts]
+    above, rest = ranked[:DEAREST], ranked[DEAREST:]
+    parts = [(f"The {DEAREST} above", above), (f"{len(rest)} others", rest)] if rest else []
+    return [_sum(text, part) for text, part in [*parts, (f"All {len(ranked)} kernels", ranked)]]
 
 
 def training_figure(training: Sequence[Record], test_accuracy: float | None) -> Markup:
@@ -111,25 +103,26 @@ def training_figure(training: Sequence[Record], test_accuracy: float | None) -> 
 
     def drawn(label: str, *series: Series) -> Markup:
         values = [point.y for one in series for point in one.points]
-        plot = Plot(title=f"{label}, by epoch", x=epochs, y=make_axis(label, values))
-        return panel(plot, series)
+        y = make_axis(label, values)
+        return Chart(title=f"{label}, by epoch", x=epochs, y=y, series=series).with_legend()
 
-    validation = LegendEntry("dot", "first", "validation")
-    losses = (
-        Series(LegendEntry("dot", "second", "training"), points(lambda x: x["train_loss"], "")),
-        Series(validation, points(lambda x: x["validation_loss"], "")),
-    )
-    accuracies = [Series(validation, points(lambda x: 100 * x["validation_accuracy"], "%"))]
+    losses = points(lambda one: one["validation_loss"], "")
+    accuracies = points(lambda one: 100 * one["validation_accuracy"], "%")
+    tests = []
     if test_accuracy is not None:
         last = Point(training[-1]["epoch"], 100 * test_accuracy, f"test {percent(test_accuracy)}")
-        accuracies.append(Series(LegendEntry("star", "best", "test"), [last]))
-    return drawn("Loss", *losses) + drawn("Accuracy, %", *accuracies)
+        tests.append(Series("test", "best", "star", [last]))
+    return drawn(
+        "Loss",
+        Series("training", "second", "dot", points(lambda one: one["train_loss"], ""), True),
+        Series("validation", "first", "dot", losses, True),
+    ) + drawn("Accuracy, %", Series("validation", "first", "dot", accuracies, True), *tests)
 
 
 def kernel_text(kernel: Kernel) -> str:
     """A kernel in few characters: ``conv2d 1x1 /2, 14x14x96 → 7x7x192``."""
     attributes = dict(kernel.attributes)
-    words = [kernel.kind]
+    words = [kernel.kind.removesuffix("_conv2d")]
     if "kernel" in attributes:
         words.append(attributes["kernel"])
     if attributes.get("stride", "1x1") != "1x1":
@@ -153,7 +146,7 @@ def _latencies_ms(kernel: Record) -> list[float]:
     return [value for value in pair if value is not None]
 
 
-def _sums_ms(kernels: Sequence[Record]) -> tuple[float, float | None]:
-    predicted = [one["predicted_ms"] for one in kernels]
+def _sum(text: str, kernels: Sequence[Record]) -> KernelSum:
     measured_ms = sum(one["measured_ms"] for one in kernels)
-    return measured_ms, None if None in predicted else sum(predicted)
+    predicted = [one["predicted_ms"] for one in kernels]
+    return KernelSum(text, measured_ms, None if None in predicted else sum(predicted))

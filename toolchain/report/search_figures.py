@@ -8,14 +8,12 @@ from typing import NamedTuple
 import numpy as np
 from markupsafe import Markup
 
-from toolchain.report.chart import LegendEntry, Plot, Point, Series, legend, make_axis, panel
+from toolchain.report.chart import Chart, Point, Series, Tick, make_axis
 from toolchain.report.content import Content, Record
 from toolchain.report.quantity import count, milliseconds, percent
 
 OUTLIER_FENCE = 3.0
 """Interquartile ranges below the lower quartile where one accuracy would flatten all others."""
-
-CHOSEN = LegendEntry("dot", "first", "network chosen")
 
 
 class Cost(NamedTuple):
@@ -29,67 +27,69 @@ class Cost(NamedTuple):
 
     label: str
     of: Callable[[Record], float]
-    limits: tuple[float, ...] = ()
+    limits: tuple[Tick, ...] = ()
 
 
 def candidates_figure(content: Content) -> Markup:
     """Accuracy against predicted latency, or against MACs, of every network trained."""
     cost = _cost(content)
     floor = _floor([one["metric"] for one in content.candidates])
-    scaled = [one["metric"] for one in content.candidates if one["metric"] >= floor]
-    plot = Plot(
+    scaled = [one for one in content.candidates if one["metric"] >= floor]
+    weak = [one for one in content.candidates if one["metric"] < floor]
+    admitted = [one for one in scaled if content.admits(one)]
+    rejected = [one for one in scaled if not content.admits(one)]
+
+    def series(text: str, style: str, symbol: str, members: Iterable[Record]) -> Series:
+        points = [Point(cost.of(one), _accuracy(one), describe(one)) for one in members]
+        return Series(text, style, symbol, points, is_joined=symbol == "line")
+
+    best = [content.best] if content.best else []
+    drawn = [
+        series("the walk", "walk", "line", content.walk),
+        series("over the budget", "second", "cross", rejected),
+        series("within the budget" if content.budget else "trained", "first", "dot", admitted),
+        series("too weak for the scale", "weak", "below", weak),
+        series("the answer", "best", "star", best),
+    ]
+    costs = [*map(cost.of, content.candidates), *(limit.value for limit in cost.limits)]
+    return Chart(
         title="Accuracy against cost of the networks trained",
-        x=make_axis(cost.label, [*map(cost.of, content.candidates), *cost.limits]),
-        y=make_axis("Proxy accuracy, %", [100 * metric for metric in scaled]),
+        x=make_axis(cost.label, costs),
+        y=make_axis("Proxy accuracy, %", map(_accuracy, scaled)),
+        series=[one for one in drawn if one.points],
+        x_limits=cost.limits,
         height=340,
-    )
-
-    def points(members: Iterable[Record]) -> list[Point]:
-        return [Point(cost.of(one), 100 * one["metric"], describe(one)) for one in members]
-
-    marks = [plot.vertical(limit, f"budget {milliseconds(limit)}") for limit in cost.limits]
-    entries = []
-    if content.walk:
-        marks.append(plot.line(points(content.walk), "walk"))
-        entries.append(LegendEntry("line", "walk", "the walk"))
-    for entry, members in _groups(content, floor):
-        if members:
-            marks.append(plot.points(points(members), entry.symbol, entry.series))
-            entries.append(entry)
-    return legend(entries) + plot.svg(*marks)
+    ).with_legend()
 
 
 def trajectory_figure(content: Content) -> Markup:
     """Score, accuracy and cost of each step of the walk, against the edges left in the cell."""
+    assert content.best is not None, "a walk has an answer"
     steps, cost = content.walk, _cost(content)
-    edges = make_axis(
-        "Edges left", [step["edges"] for step in steps], is_reversed=True, is_whole=True
-    )
+    counts = [step["edges"] for step in steps]
+    edges = make_axis("Edges left", counts, is_reversed=True, is_whole=True)
 
-    def points(value: Callable[[Record], float]) -> list[Point]:
-        return [Point(step["edges"], value(step), describe(step)) for step in steps]
+    def points(value: Callable[[Record], float], among: Iterable[Record] = steps) -> list[Point]:
+        return [Point(step["edges"], value(step), describe(step)) for step in among]
 
-    def drawn(label: str, *series: Series, limits: Iterable[float] = ()) -> Markup:
+    def drawn(
+        label: str, value: Callable[[Record], float], *more: Series, limits: Sequence[Tick] = ()
+    ) -> Markup:
+        chosen = Series("network chosen", "first", "dot", points(value), True)
+        series = [chosen, *(one for one in more if one.points)]
         values = [point.y for one in series for point in one.points]
-        axis = make_axis(label, [*values, *limits])
-        plot = Plot(title=f"{label} along the walk", x=edges, y=axis)
-        rules = [plot.horizontal(limit, f"budget {milliseconds(limit)}") for limit in limits]
-        return panel(plot, series, *rules)
+        y = make_axis(label, [*values, *(limit.value for limit in limits)])
+        title = f"{label} along the walk"
+        return Chart(title=title, x=edges, y=y, series=series, y_limits=limits).with_legend()
 
-    mean = LegendEntry("line", "second", "mean of the step")
-    best = LegendEntry("line", "second", "best in budget" if content.budget else "best so far")
+    means = points(lambda step: step["mean_score"])
+    mean = Series("mean of the step", "second", "line", means, True)
+    answers = [step for step in steps if step["genotype"] == content.best["genotype"]]
+    answer = Series("the answer", "best", "star", points(_accuracy, answers))
     return (
-        drawn(
-            "Score",
-            Series(CHOSEN, points(lambda step: step["score"])),
-            Series(mean, points(lambda step: step["mean_score"])),
-        )
-        + drawn(
-            "Proxy accuracy, %",
-            Series(CHOSEN, points(lambda step: 100 * step["metric"])),
-            Series(best, _best_so_far(steps)),
-        )
-        + drawn(cost.label, Series(CHOSEN, points(cost.of)), limits=cost.limits)
+        drawn("Score", lambda step: step["score"], mean)
+        + drawn("Proxy accuracy, %", _accuracy, answer)
+        + drawn(cost.label, cost.of, limits=cost.limits)
     )
 
 
@@ -105,42 +105,18 @@ def describe(candidate: Record) -> str:
     return "\n".join(lines)
 
 
+def _accuracy(candidate: Record) -> float:
+    return 100 * float(candidate["metric"])
+
+
 def _cost(content: Content) -> Cost:
     if not content.has_latency:
         return Cost("MACs, millions", lambda one: one["macs"] / 1e6)
     if content.budget is None:
         return Cost("Predicted latency, ms", lambda one: one["p50_ms"])
     label = f"Latency at {content.budget.confidence:.0%} confidence, ms"
-    return Cost(label, content.limited_ms, (content.budget.limit_ms,))
-
-
-def _groups(content: Content, floor: float) -> Sequence[tuple[LegendEntry, list[Record]]]:
-    """The candidates by what is said of them; what comes later is drawn over the others."""
-    rejected: list[Record] = []
-    admitted: list[Record] = []
-    weak: list[Record] = []
-    for one in content.candidates:
-        group = weak if one["metric"] < floor else admitted if content.admits(one) else rejected
-        group.append(one)
-    admitted_text = "within the budget" if content.budget else "trained"
-    return (
-        (LegendEntry("cross", "rejected", "over the budget"), rejected),
-        (LegendEntry("dot", "admitted", admitted_text), admitted),
-        (LegendEntry("below", "weak", "too weak for the scale"), weak),
-        (LegendEntry("star", "best", "the answer"), [content.best] if content.best else []),
-    )
-
-
-def _best_so_far(steps: Sequence[Record]) -> list[Point]:
-    """The best accuracy among the steps within the budget, from the first of these on."""
-    points: list[Point] = []
-    best = 0.0
-    for step in steps:
-        if step["within_budget"]:
-            best = max(best, step["metric"])
-        if best:
-            points.append(Point(step["edges"], 100 * best, percent(best)))
-    return points
+    limit_ms = content.budget.limit_ms
+    return Cost(label, content.limited_ms, (Tick(limit_ms, f"budget {milliseconds(limit_ms)}"),))
 
 
 def _floor(accuracies: Sequence[float]) -> float:

@@ -57,6 +57,11 @@ def make_run(tmp_path: Path) -> MakeRun:
     return make
 
 
+@pytest.fixture(scope="session")
+def write_a_run() -> MakeRun:
+    return write_run
+
+
 def write_run(path: Path, *, without: tuple[str, ...] = (), **options: Any) -> RunDirectory:
     """A whole run, from a real walk over a made-up device; files named in ``without`` lack."""
     run = _whole_run(path, **options)

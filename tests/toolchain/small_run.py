@@ -1,0 +1,114 @@
+"""A run small enough to do whole in seconds, and a process to do it in that can be killed.
+
+As a program: ``small_run.py RUN METHOD STAGE WORKERS STOP`` searches or trains in the folder RUN
+and, when STOP candidates (or gradient steps) are done, makes the file RUN/stopped and waits to be
+killed.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from made_up import middle_ms, table_of
+
+from latency_tables.budget import Budget
+from toolchain import pipeline
+from toolchain.config import RunConfig, make_config
+from toolchain.methods.candidate import Appraiser
+from toolchain.run_dir import RunDirectory
+from toolchain.spaces.shrinkcnn import ShrinkCnnSpace
+from toolchain.tasks.classification import ClassificationData, assemble
+
+CLASSES = 3
+TRAIN_PER_CLASS = 40
+TEST_PER_CLASS = 10
+STOPPED = "stopped"
+GENOTYPE = "s0.s0.c012"
+METHOD_SETTINGS = {"autoshrink": "candidates_per_step=3", "random": "evaluations=9"}
+
+SPACE = ShrinkCnnSpace(
+    nodes=4,
+    input_shape=(1, 8, 8),
+    classes=CLASSES,
+    stem_channels=4,
+    base_width=4,
+    scales=(1, 2),
+    replicate=(1, 1),
+    pools=(1, 2),
+)
+
+
+def make_data() -> ClassificationData:
+    """Noise with a bright bar, whose column is the class."""
+    rng = np.random.default_rng(0)
+
+    def draw(per_class: int) -> tuple[torch.Tensor, torch.Tensor]:
+        labels = np.tile(np.arange(CLASSES), per_class)
+        images = rng.integers(0, 200, (len(labels), 1, 8, 8), dtype=np.uint8)
+        for image, label in zip(images, labels, strict=True):
+            image[:, :, 1 + 2 * label] += 55
+        return torch.from_numpy(images), torch.from_numpy(labels)
+
+    return assemble(
+        "bars",
+        train=draw(TRAIN_PER_CLASS),
+        test=draw(TEST_PER_CLASS),
+        classes=tuple(f"column {label}" for label in range(CLASSES)),
+    )
+
+
+def small_config(method: str = "autoshrink", **changes: Any) -> RunConfig:
+    arguments: dict[str, Any] = {
+        "space": SPACE,
+        "budget": Budget(limit_ms=middle_ms(SPACE)),
+        "seed": 5,
+        "task": "fashion-mnist",
+        "data": None,
+        "image_size": None,
+        "method": method,
+        "method_set": [METHOD_SETTINGS[method]],
+        "proxy": "quick",
+        "proxy_set": [
+            "train_per_class=20", "validation_per_class=15", "training.epochs=1",
+            "training.batch_size=12",
+        ],
+        "epochs": 3,
+        "train_set": ["batch_size=16"],
+    }  # fmt: skip
+    return make_config(**{**arguments, **changes})
+
+
+def start(
+    path: Path, method: str, *, resume: bool = False
+) -> tuple[RunDirectory, RunConfig, Appraiser]:
+    """The folder of a search, and what it needs besides the data."""
+    config, table = small_config(method), table_of(SPACE)
+    run = pipeline.open_run(path, config, table, resume=resume)
+    return run, config, pipeline.make_appraiser(config, table)
+
+
+def main(path: str, method: str, stage: str, workers: str, stop: str) -> None:
+    run, config, appraiser = start(Path(path), method, resume=True)
+    done = 0
+
+    def count(*_: Any) -> None:
+        nonlocal done
+        done += 1
+        if done == int(stop):
+            (run.path / STOPPED).touch()
+            time.sleep(60)
+
+    data = make_data()
+    if stage == "search":
+        pipeline.search(run, config, appraiser, data, workers=int(workers), on_candidate=count)
+    else:
+        list(pipeline.train_network(run, config, GENOTYPE, data, on_step=count))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

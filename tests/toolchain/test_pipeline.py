@@ -1,0 +1,231 @@
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from made_up import middle_ms, table_of
+from small_run import GENOTYPE, METHOD_SETTINGS, SPACE, STOPPED, make_data, small_config, start
+
+from latency_tables.budget import Budget
+from latency_tables.errors import KernelMissing
+from latency_tables.store import load_table
+from toolchain import pipeline
+from toolchain.errors import BudgetUnreachable, RunUnusable
+from toolchain.module import GraphModule
+from toolchain.run_dir import RunDirectory
+from toolchain.train.checkpoint import load_weights
+
+HERE = Path(__file__).parent
+
+
+def kill_in(stage: str, path: Path, method: str, *, workers: int, after: int) -> None:
+    """Do a stage in a process of its own and kill it with SIGKILL in the middle."""
+    program = [sys.executable, str(HERE / "small_run.py")]
+    arguments = [str(path), method, stage, str(workers), str(after)]
+    with subprocess.Popen(
+        [*program, *arguments],
+        env={**os.environ, "PYTHONPATH": str(HERE.parents[1])},
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as child:
+        deadline_s = time.monotonic() + 60
+        while not (path / STOPPED).exists():
+            assert child.poll() is None, f"ended before it was killed: {child.communicate()[1]}"
+            assert time.monotonic() < deadline_s, "did not come so far"
+            time.sleep(0.01)
+        child.kill()
+    assert child.returncode == -9
+    (path / STOPPED).unlink()
+
+
+def tear_last_line(path: Path) -> None:
+    """As if the kill had come while the line was written."""
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines)[: -len(lines[-1]) // 2])
+
+
+def timeless(record: dict[str, Any]) -> dict[str, Any]:
+    """The record without the processor time that it took, the one thing that may differ."""
+    return {
+        name: timeless(value) if isinstance(value, dict) else value
+        for name, value in record.items()
+        if name != "cpu_s"
+    }
+
+
+def candidates(run: RunDirectory) -> dict[str, dict[str, Any]]:
+    records = run.records("candidates.jsonl")
+    assert max(Counter(record["genotype"] for record in records).values()) == 1
+    return {record["genotype"]: timeless(record) for record in records}
+
+
+def search(path: Path, method: str, *, workers: int, resume: bool = False) -> RunDirectory:
+    run, config, appraiser = start(path, method, resume=resume)
+    answer = pipeline.search(run, config, appraiser, make_data(), workers=workers)
+    assert answer == pipeline.found(run)
+    return run
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, RunDirectory]:
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    return {method: search(folder / method, method, workers=1) for method in METHOD_SETTINGS}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", METHOD_SETTINGS)
+@pytest.mark.parametrize(("workers", "is_torn"), [(1, False), (2, True)])
+def test_a_killed_search_goes_on_to_the_same_result(
+    uninterrupted: dict[str, RunDirectory],
+    tmp_path: Path,
+    method: str,
+    workers: int,
+    is_torn: bool,
+) -> None:
+    path = tmp_path / "run"
+    kill_in("search", path, method, workers=workers, after=5)
+    killed = RunDirectory(path)
+    assert len(candidates(killed)) in (5, 6)  # a second worker may have finished one more
+    with pytest.raises(RunUnusable, match="has not finished; go on with --resume"):
+        pipeline.found(killed)
+    if is_torn:
+        tear_last_line(path / "candidates.jsonl")
+        assert len(killed.records("candidates.jsonl")) in (4, 5)
+    trained = set(candidates(killed))
+    resumed = search(path, method, workers=workers, resume=True)
+    expected = uninterrupted[method]
+    assert trained < set(candidates(expected))
+    assert candidates(resumed) == candidates(expected)
+    assert timeless(pipeline.found(resumed)) == timeless(pipeline.found(expected))
+    assert [timeless(step) for step in pipeline.found(resumed)["trajectory"]] == [
+        timeless(step) for step in pipeline.found(expected)["trajectory"]
+    ]
+
+
+def test_the_answer_is_a_trained_candidate_within_the_budget(
+    uninterrupted: dict[str, RunDirectory],
+) -> None:
+    limit_ms = middle_ms(SPACE)
+    for method, run in uninterrupted.items():
+        found = pipeline.found(run)
+        trained = candidates(run)
+        assert found["evaluations"] == len(trained)
+        assert timeless(found["best"]) == trained[found["best"]["genotype"]]
+        within = [one for one in trained.values() if one["p95_ms"] <= limit_ms * (1 + 1e-9)]
+        assert found["best"]["metric"] == max(one["metric"] for one in within)
+        # The budget is a limit for this run: random search never trains what breaks it.
+        assert (len(within) < len(trained)) == (method == "autoshrink")
+
+
+def test_a_finished_search_is_not_done_again(uninterrupted: dict[str, RunDirectory]) -> None:
+    for method, run in uninterrupted.items():
+        before = {file.name: file.stat().st_mtime_ns for file in run.path.iterdir()}
+        search(run.path, method, workers=1, resume=True)
+        assert {file.name: file.stat().st_mtime_ns for file in run.path.iterdir()} == before
+
+
+def test_candidates_are_told_of_once_each_also_when_resumed(
+    uninterrupted: dict[str, RunDirectory], tmp_path: Path
+) -> None:
+    run, config, appraiser = start(tmp_path / "run", "random")
+    journal = (uninterrupted["random"].path / "candidates.jsonl").read_bytes()
+    (run.path / "candidates.jsonl").write_bytes(journal)
+    told: list[str] = []
+    pipeline.search(
+        run, config, appraiser, make_data(), workers=1,
+        on_candidate=lambda candidate: told.append(candidate.genotype),
+    )  # fmt: skip
+    assert sorted(told) == sorted(candidates(run))
+    assert (run.path / "candidates.jsonl").read_bytes() == journal
+
+
+def train(path: Path) -> RunDirectory:
+    run, config, _ = start(path, "random", resume=True)
+    list(pipeline.train_network(run, config, GENOTYPE, make_data()))
+    return run
+
+
+def weights_sha256(run: RunDirectory) -> str:
+    return hashlib.sha256((run.path / "weights.safetensors").read_bytes()).hexdigest()
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
+    return train(tmp_path_factory.mktemp("trained") / "run")
+
+
+@pytest.mark.parametrize("after", [3, 10, 21])
+def test_a_killed_training_goes_on_to_the_same_weights(
+    trained: RunDirectory, tmp_path: Path, after: int
+) -> None:
+    # 108 images in batches of 16 are 7 steps an epoch: in the first epoch, in the second, at the
+    # very end of the third.
+    path = tmp_path / "run"
+    kill_in("train", path, "random", workers=1, after=after)
+    assert not RunDirectory(path).has("weights.safetensors")
+    resumed = train(path)
+    assert weights_sha256(resumed) == weights_sha256(trained)
+    assert resumed.read_json("test.json") == trained.read_json("test.json")
+    curve = [record["epoch"] for record in resumed.records("training.jsonl")]
+    assert curve == [1, 2, 3]
+
+
+def test_a_training_leaves_weights_curve_and_test_accuracy(trained: RunDirectory) -> None:
+    module = GraphModule(SPACE.decode(GENOTYPE))
+    assert load_weights(trained.path / "weights.safetensors", module)["genotype"] == GENOTYPE
+    tested = trained.read_json("test.json")
+    assert tested["genotype"] == GENOTYPE
+    assert tested["images"] == 30
+    assert 1 / 3 < tested["accuracy"] <= 1
+    data = make_data()
+    module.eval()
+    pixels = data.test.images.float()
+    mean, std = (255 * torch.tensor(value) for value in (data.test.mean, data.test.std))
+    with torch.no_grad():
+        right = module((pixels - mean) / std).argmax(1) == data.test.labels
+    assert right.float().mean().item() == pytest.approx(tested["accuracy"])
+
+
+def test_a_finished_training_is_not_done_again(trained: RunDirectory) -> None:
+    before = {file.name: file.stat().st_mtime_ns for file in trained.path.iterdir()}
+    train(trained.path)
+    assert {file.name: file.stat().st_mtime_ns for file in trained.path.iterdir()} == before
+
+
+def test_an_untrained_run_is_not_exported(tmp_path: Path) -> None:
+    run, config, _ = start(tmp_path / "run", "random")
+    with pytest.raises(RunUnusable, match="no trained network; run: pocketnas train"):
+        pipeline.export(run, config, make_data())
+
+
+def test_a_run_keeps_its_table_and_refuses_another(tmp_path: Path) -> None:
+    config, table = small_config(), table_of(SPACE)
+    run = pipeline.open_run(tmp_path / "run", config, table, resume=False)
+    assert load_table(run.path / "latency.table") == table
+    pipeline.open_run(run.path, config, table, resume=True)
+    other = replace(table, settings={"seed": 2})
+    with pytest.raises(RunUnusable, match="table_sha256 was"):
+        pipeline.open_run(run.path, config, other, resume=True)
+
+
+def test_a_search_that_cannot_succeed_is_refused_before_anything_is_trained() -> None:
+    table = table_of(SPACE)
+    config = small_config(budget=Budget(limit_ms=1e-4))
+    with pytest.raises(BudgetUnreachable, match="the fastest of"):
+        pipeline.make_appraiser(config, table)
+    rows = dict(table.rows)
+    rows.popitem()
+    with pytest.raises(KernelMissing):
+        pipeline.make_appraiser(small_config(), replace(table, rows=rows))
+    with pytest.raises(ValueError, match="needs a latency table"):
+        pipeline.make_appraiser(small_config(), None)
+    assert pipeline.make_appraiser(small_config(budget=None), None).model is None
