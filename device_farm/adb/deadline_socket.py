@@ -12,6 +12,8 @@ from contextlib import suppress
 from functools import partial
 from typing import Self, TypeVar
 
+# epoll forgets a socket that another thread closes, and waits on; poll and select do not
+_Selector = getattr(selectors, "PollSelector", selectors.SelectSelector)
 _KEEPALIVE = {"TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 2, "TCP_KEEPCNT": 4}
 _Value = TypeVar("_Value")
 
@@ -68,9 +70,10 @@ class DeadlineSocket:
 
     def close(self) -> None:
         """Close, and wake whoever waits in `receive`."""
-        with suppress(OSError):  # the peer was first
-            self._socket.shutdown(socket.SHUT_RDWR)
-        self._socket.close()
+        with self._lock:
+            with suppress(OSError):  # the peer was first
+                self._socket.shutdown(socket.SHUT_RDWR)
+            self._socket.close()
 
     def _complete(
         self, operation: Callable[[], _Value], waits_for: int, deadline: float
@@ -90,6 +93,9 @@ class DeadlineSocket:
                 raise TimeoutError("the deadline has passed")
 
     def _wait(self, event: int, timeout_s: float) -> bool:
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._socket, event)
+        with _Selector() as selector:
+            try:
+                selector.register(self._socket, event)
+            except ValueError as error:
+                raise ConnectionAbortedError("another thread closed the connection") from error
             return bool(selector.select(timeout_s))

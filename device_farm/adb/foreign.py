@@ -38,7 +38,7 @@ def own_errors(serial: str) -> Iterator[None]:
         yield
     except DeviceError:
         raise
-    except Exception as error:
+    except Exception as error:  # usb1, whose errors have no base but this, is optional
         translated = _translate(serial, error)
         if translated is None:
             raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import os
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +39,10 @@ class AdbKey:
         self._path = directory / "adbkey"
         try:
             if not self._path.exists():
-                _make_key(directory)
-            if not self._public_path.exists():
-                write_public_keyfile(str(self._path), str(self._public_path))
+                _make_private_key(self._path)
+            public_path = self._path.with_name("adbkey.pub")
+            if not public_path.exists():
+                _write_public_key(self._path, public_path)
             #: Signs the tokens of adb-shell's handshake.
             self.signer: Any = CryptographySigner(str(self._path))
         except (OSError, ValueError, TypeError) as error:
@@ -50,10 +52,6 @@ class AdbKey:
                 "make the folder writable, or delete the file to get a new key, which every "
                 "phone has to accept again",
             ) from error
-
-    @property
-    def _public_path(self) -> Path:
-        return self._path.with_name("adbkey.pub")
 
     def certificate_pem(self) -> bytes:
         """The key and a certificate for it, as wireless debugging wants them.
@@ -80,15 +78,20 @@ class AdbKey:
         )
 
 
-def _make_key(directory: Path) -> None:
-    """Make a key pair; when another process does the same at this moment, the first one wins."""
-    directory.mkdir(mode=0o750, parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=directory, prefix="adbkey-") as scratch:
-        fresh = Path(scratch) / "adbkey"
+def _make_private_key(path: Path) -> None:
+    """Make a key; when another process does the same at this moment, the first one wins."""
+    path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix="adbkey-") as scratch:
+        fresh = Path(scratch) / path.name
         keygen(str(fresh))
         fresh.chmod(0o600)
-        try:
-            os.link(fresh, directory / "adbkey")
-        except FileExistsError:
-            return
-        fresh.with_name("adbkey.pub").replace(directory / "adbkey.pub")
+        with suppress(FileExistsError):
+            os.link(fresh, path)
+
+
+def _write_public_key(private_path: Path, path: Path) -> None:
+    """Write the public half of a key in Android's own format."""
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix="adbkey-") as scratch:
+        fresh = Path(scratch) / path.name
+        write_public_keyfile(str(private_path), str(fresh))
+        fresh.replace(path)

@@ -111,13 +111,14 @@ def _read_verdict(stream: Stream, remote: str) -> None:
 
 @contextmanager
 def _sync(link: Link) -> Iterator[Stream]:
-    stream = link.open(b"sync:", _deadline())
     try:
-        yield stream
+        stream = link.open(b"sync:", _deadline())
+        try:
+            yield stream
+        finally:
+            stream.close()
     except DeviceTimeout as error:
         raise ConnectionLost(link.serial, f"no progress for {STALL_TIMEOUT_S} s") from error
-    finally:
-        stream.close()
 
 
 def _remedy(reason: str) -> str | None:

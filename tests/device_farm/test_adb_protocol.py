@@ -8,6 +8,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -166,6 +167,17 @@ def test_a_peer_that_offers_tls_for_ever_is_left(play: Play) -> None:
         play(script).connect(1)
 
 
+def test_a_peer_that_never_greets_back_is_left(play: Play) -> None:
+    def script(peer: Peer) -> None:
+        while True:
+            peer.send(b"WRTE", 1, 1)
+
+    start = time.monotonic()
+    with pytest.raises(DeviceOffline):
+        play(script).connect(0.5)
+    assert time.monotonic() - start < 1.5
+
+
 def test_a_peer_that_asks_for_keys_for_ever_is_left(play: Play) -> None:
     def script(peer: Peer) -> None:
         while True:
@@ -206,6 +218,40 @@ def test_a_phone_that_sends_without_waiting_fills_no_memory(play: Play) -> None:
         with pytest.raises(ProtocolViolation, match="without waiting"):
             stream.write(b"x", time.monotonic() + 5)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000
+
+
+def test_a_file_service_that_does_not_start_is_a_lost_connection(
+    play: Play, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("device_farm.adb.sync.STALL_TIMEOUT_S", 0.3)
+
+    def script(peer: Peer) -> None:
+        peer.greet()
+        linger(peer)
+
+    (tmp_path / "source").write_bytes(b"x")
+    with (
+        closing(AdbPhone(play(script))) as phone,
+        pytest.raises(ConnectionLost, match=r"no progress for 0\.3 s"),
+    ):
+        phone.push(tmp_path / "source", "/data/local/tmp/x")
+
+
+def test_closing_from_another_thread_wakes_all_who_wait(play: Play) -> None:
+    def script(peer: Peer) -> None:
+        peer.greet()
+        for _ in range(3):
+            peer.accept()
+        linger(peer)
+
+    for _ in range(20):  # each a chance for a race
+        link = play(script).connect(5)
+        streams = [link.open(b"sync:", time.monotonic() + 5) for _ in range(3)]
+        with ThreadPoolExecutor(3) as pool:
+            waiting = [pool.submit(stream.read, time.monotonic() + 30) for stream in streams]
+            link.close()
+            for future in waiting:
+                assert isinstance(future.exception(timeout=2), ConnectionLost)
 
 
 def test_a_shell_frame_of_4_gb_is_not_waited_for(play: Play) -> None:
