@@ -27,7 +27,7 @@ TOLERANCE = 0.08
 PATIENCE_S = 0.15
 """How long to wait for undisturbed runs of one network before disturbed ones must serve."""
 
-_WARM_UP = 2000
+_WARM_UP = 1000
 _IGNORED = 20
 """Smallest readings of the reference that are not trusted: the clock of a virtual machine skips
 now and then, and a reading is then far too small. Readings of 0 do not count at all."""

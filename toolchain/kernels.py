@@ -92,10 +92,14 @@ def plan(graph: Graph) -> Plan:
         if is_weightless and (layer, numbers) in known:
             values[name] = known[layer, numbers]
             continue
-        before = len(steps)
-        for kernel, sources in _steps_of(layer, tuple([shapes[read] for read in reads])):
-            inputs = [numbers[s] if s >= 0 else before - s for s in sources]
-            steps.append(Step(kernel, tuple(inputs)))
+        local = _steps_of(layer, tuple([shapes[read] for read in reads]))
+        if len(local) == 1:  # nearly always; it reads what the layer reads
+            steps.append(Step(local[0][0], numbers))
+        else:
+            before = len(steps)
+            for kernel, sources in local:
+                inputs = [numbers[s] if s >= 0 else before - s for s in sources]
+                steps.append(Step(kernel, tuple(inputs)))
         values[name] = len(steps)
         if is_weightless:
             known[layer, numbers] = values[name]

@@ -70,8 +70,13 @@ def packet(command: bytes, arg0: int, arg1: int, data: bytes = b"") -> bytes:
     return HEADER.pack(number, arg0, arg1, len(data), sum(data), number ^ 0xFFFFFFFF) + data
 
 
+@pytest.fixture(scope="module")
+def key_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("keys")
+
+
 @pytest.fixture
-def play(tmp_path: Path) -> Iterator[Callable[[Script], TcpRoute]]:
+def play(key_directory: Path) -> Iterator[Callable[[Script], TcpRoute]]:
     """Play a script to every connection; gives the route to it."""
     listener = socket.create_server(("127.0.0.1", 0))
     threads: list[threading.Thread] = []
@@ -94,9 +99,8 @@ def play(tmp_path: Path) -> Iterator[Callable[[Script], TcpRoute]]:
     def start(script: Script) -> TcpRoute:
         threads.append(threading.Thread(target=serve, args=(script,)))
         threads[-1].start()
-        return TcpRoute(
-            host="127.0.0.1", port=listener.getsockname()[1], key_directory=tmp_path / "keys"
-        )
+        port = listener.getsockname()[1]
+        return TcpRoute(host="127.0.0.1", port=port, key_directory=key_directory)
 
     yield start
     listener.shutdown(socket.SHUT_RDWR)
@@ -332,17 +336,17 @@ def test_a_reason_cannot_steer_a_terminal(play: Play, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "a..b", "x" * 70])
-def test_nobody_there_is_not_found(tmp_path: Path, host: str) -> None:
+def test_nobody_there_is_not_found(key_directory: Path, host: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     with pytest.raises(DeviceNotFound, match="same network"):
-        TcpRoute(host=host, port=port, key_directory=tmp_path).connect(5)
+        TcpRoute(host=host, port=port, key_directory=key_directory).connect(5)
 
 
 @pytest.mark.parametrize("port", [0, -1, 65536])
-def test_an_impossible_port_is_a_wrong_argument(tmp_path: Path, port: int) -> None:
+def test_an_impossible_port_is_a_wrong_argument(key_directory: Path, port: int) -> None:
     with pytest.raises(ValueError, match="not in"):
-        TcpRoute(host="127.0.0.1", port=port, key_directory=tmp_path).connect(5)
+        TcpRoute(host="127.0.0.1", port=port, key_directory=key_directory).connect(5)
 
 
 @pytest.mark.parametrize("answer", [b"HTTP/1.1 400", b"OKAYzzzz", b"FAILffff", b"OK", b""])

@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parent))  # the rig's own modules, in any 
 
 from rig_front import Front
 from rig_image import Adb, RigUnavailable, adb_command, require_image
-from rig_phone import PORT, StandInPhone
+from rig_phone import DIES_WITH_US, PORT, StandInPhone
 
 from device_farm.adb import AdbPhone, AdbServer, TcpRoute
 from device_farm.errors import DeviceUnreachable
@@ -33,7 +33,7 @@ def running_phone() -> Iterator[StandInPhone]:
 
 
 @pytest.fixture
-def stand_in(running_phone: StandInPhone, key_directory: Path) -> Iterator[StandInPhone]:
+def stand_in(running_phone: StandInPhone) -> Iterator[StandInPhone]:
     """A running phone with an empty disk; a test that leaves a process on it fails."""
     yield running_phone
     deadline = time.monotonic() + 3
@@ -42,9 +42,7 @@ def stand_in(running_phone: StandInPhone, key_directory: Path) -> Iterator[Stand
             running_phone.restart()
             pytest.fail(f"processes left on the phone: {leftover}")
         time.sleep(0.05)
-    cleaner = AdbPhone(TcpRoute(host=running_phone.host, key_directory=key_directory))
-    cleaner.run("rm -rf /data/local/tmp/* /data/local/tmp/.[!.]*", timeout_s=10)
-    cleaner.close()
+    running_phone.empty_disk()
 
 
 @pytest.fixture(scope="session")
@@ -83,7 +81,8 @@ def adb_server(running_phone: StandInPhone, server_home: Path) -> Iterator[AdbSe
     """Debian's adb server, apart from any that this machine may run."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         server = AdbServer(port=free.getsockname()[1])
-    command = [*adb_command(require_image()), "-P", str(server.port), "nodaemon", "server"]
+    adb = [*adb_command(require_image()), "-P", str(server.port)]
+    command = [*DIES_WITH_US, *adb, "nodaemon", "server"]
     environment = {"HOME": str(server_home), "PATH": os.defpath}
     process = subprocess.Popen(
         command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL

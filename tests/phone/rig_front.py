@@ -17,8 +17,9 @@ import struct
 import tempfile
 import threading
 import time
+from collections.abc import Coroutine
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -33,6 +34,7 @@ STLS_VERSION = 0x01000000
 CHUNK_BYTES = 1 << 14
 NAME = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "Adb")])
 Prompt = Literal["accept", "ignore", "deny"]
+Value = TypeVar("Value")
 
 
 def packet(command: bytes, arg0: int, arg1: int, data: bytes = b"") -> bytes:
@@ -82,7 +84,7 @@ class Front:
         self.is_silent = False
         self.hidden_features: set[str] = set()
         self._backend = backend
-        self._certificate = _Certificate()
+        self._certificate = _Certificate() if security == "tls" else None
         self._open: set[asyncio.StreamWriter] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -121,7 +123,7 @@ class Front:
         self._thread.join()
         self._loop.close()
 
-    def _call(self, coroutine):  # type: ignore[no-untyped-def]
+    def _call(self, coroutine: Coroutine[Any, Any, Value]) -> Value:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(10)
 
     async def _drop(self) -> None:
@@ -150,7 +152,7 @@ class Front:
     async def _admits(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         if self.security == "rsa":
             return await self._admits_key(reader, writer)
-        if self.security == "tls":
+        if self._certificate is not None:
             writer.write(packet(b"STLS", STLS_VERSION, 0))
             command, *_ = await read_packet(reader)
             if command == b"STLS":

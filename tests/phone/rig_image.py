@@ -15,6 +15,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -84,6 +85,8 @@ def build_image() -> Path:
         return require_image()
     except RigUnavailable:
         pass
+    if os.geteuid() != 0 or not all(map(shutil.which, ("apt-get", "dpkg-deb", "chroot"))):
+        raise RigUnavailable("the phone image is built by root, on a machine with apt")
     path = image_path()
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix="adbd-") as scratch:
@@ -151,4 +154,7 @@ def _arrange(root: Path) -> None:
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    logging.info("phone image: %s", build_image())
+    try:
+        logging.info("phone image: %s", build_image())
+    except RigUnavailable as reason:
+        sys.exit(str(reason))

@@ -4,28 +4,34 @@ Every phone lives in its own network, mount, process and host-name namespace and
 image of `rig_image` as its root. Its daemon and shells run as Android's shell user, so that
 permissions bite as they do on a phone. What a phone reports about itself (properties, dumpsys,
 /sys) are plain files in `state`, which a test may change while the phone runs.
+
+The namespaces have no names: they live and die with the phone's processes, and these with the
+test run, however it ends.
 """
 
 from __future__ import annotations
 
-import fcntl
+import os
 import shutil
 import socket
 import subprocess
-import tempfile
 import time
 from pathlib import Path
-from typing import IO
 
 from rig_image import UID_SHELL, RigUnavailable, require_image
 
 PORT = 5555
 DISK_MIB = 64
 FAKES = Path(__file__).with_name("fakes")
+FOLDER = Path("/run/pocketnas-phones")
 
 # Runs as root inside fresh namespaces, and stays as process 1, which reaps the phone's orphans and
 # with which they all die.
 _BOOT = f"""
+echo ready; read -r cable
+ip link set lo up
+ip addr add "$ADDRESS/24" dev wlan0
+ip link set wlan0 up
 mount --make-rprivate /
 mount --bind "$IMAGE" "$ROOT"; cd "$ROOT"
 mount -t proc proc proc
@@ -42,7 +48,7 @@ mount --bind "$STATE/sys" sys
 mount --bind "$STATE" vendor/fake
 mount -o remount,bind,ro .
 hostname "$NAME"
-unset IMAGE ROOT STATE
+unset IMAGE ROOT STATE NAME ADDRESS OLDPWD
 chroot --userspec={UID_SHELL}:{UID_SHELL} --groups= . /system/bin/sh -c '
     export PATH=/vendor/fake/bin:/system/bin ANDROID_ROOT=/system ADBD_PORT={PORT}
     exec adbd' &
@@ -72,22 +78,25 @@ THERMAL_ZONES = {"cpu-0-0": 33300, "gpuss-0": 31000, "skin-therm": 29500}
 CPU_POLICIES = {"policy0": ("0 1 2 3", 1_800_000), "policy4": ("4 5 6 7", 2_800_000)}
 
 
+# Even a test run that is killed leaves no process behind.
+DIES_WITH_US = ["setpriv", "--pdeathsig", "KILL"]
+
+
 class StandInPhone:
     """One running phone, reached at `host:PORT`; stop it, or use it as a context manager."""
 
     def __init__(self) -> None:
-        image = require_image()
+        require_image()
         _require_tools()
         self._lock, self.number = _take_number()
         self.name = f"phone{self.number}"
         self.host = f"10.98.{self.number}.2"
-        self.state = Path(tempfile.mkdtemp(prefix=f"pocketnas-{self.name}-"))
-        self._root = Path(tempfile.mkdtemp(prefix=f"pocketnas-{self.name}-root-"))
+        self.state = FOLDER / self.name / "state"
+        self._root = FOLDER / self.name / "root"
         self._write_state()
-        self._make_network()
-        self._process = self._boot(image)
+        self._process = self._start()
         try:
-            self._wait_until_listening()
+            self._boot()
         except RuntimeError:
             self.stop()
             raise
@@ -104,38 +113,39 @@ class StandInPhone:
         return f"{self.host}:{PORT}"
 
     def stop(self) -> None:
-        """Kill every process of the phone and give its network and folders back."""
-        self._process.kill()
-        self._process.wait()
-        self._drop_network()
-        shutil.rmtree(self.state)
-        self._root.rmdir()
+        """Kill every process of the phone and give its address and folder back."""
+        self._kill()
+        shutil.rmtree(FOLDER / self.name)
         self._lock.close()
 
-    def restart(self, image: Path | None = None) -> None:
+    def restart(self) -> None:
         """Reboot: all processes die, the disk is empty again, the address stays."""
-        self._process.kill()
-        self._process.wait()
-        self._process = self._boot(image or require_image())
-        self._wait_until_listening()
+        self._kill()
+        self._process = self._start()
+        self._boot()
+
+    def empty_disk(self) -> None:
+        """Delete all that the shell user could have written."""
+        folder = Path(f"/proc/{self._process.pid}/root{self._root}/data/local/tmp")
+        for path in folder.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
 
     def commands(self) -> list[str]:
         """The command line of each process on the phone that its boot did not start."""
-        pids = subprocess.run(
-            ["ip", "netns", "pids", self._namespace], capture_output=True, text=True, check=True
-        )
+        namespace = os.readlink(f"/proc/{self._process.pid}/ns/net")
         lines = []
-        for pid in pids.stdout.split():
+        for process in Path("/proc").glob("[0-9]*"):
             try:
-                raw = Path("/proc", pid, "cmdline").read_bytes()
-            except (FileNotFoundError, ProcessLookupError):
-                continue
+                if os.readlink(process / "ns" / "net") != namespace:
+                    continue
+                raw = (process / "cmdline").read_bytes()
+            except OSError:
+                continue  # it ended, or is nobody's business
             lines.append(raw.replace(b"\0", b" ").decode(errors="replace").strip())
         return [line for line in lines if line != "adbd" and "exec adbd" not in line]
-
-    @property
-    def _namespace(self) -> str:
-        return f"pocketnas{self.number}"
 
     def _write_state(self) -> None:
         properties = PROPERTIES | {
@@ -159,6 +169,8 @@ class StandInPhone:
                 f"{folder}/scaling_cur_freq": f"{khz}\n",
                 f"{folder}/scaling_governor": "schedutil\n",
             }
+        shutil.rmtree(FOLDER / self.name, ignore_errors=True)  # of a run that was killed
+        self._root.mkdir(parents=True)
         for name, text in files.items():
             path = self.state / name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -166,46 +178,41 @@ class StandInPhone:
         shutil.copytree(FAKES, self.state / "bin")
         for fake in (self.state / "bin").iterdir():
             fake.chmod(0o755)
-        self.state.chmod(0o755)
 
-    def _make_network(self) -> None:
-        near, far = f"pnh{self.number}", f"pnp{self.number}"
-        self._drop_network()  # of a run that was killed
-        _ip("netns", "add", self._namespace)
-        _ip("link", "add", near, "type", "veth", "peer", "name", far, "netns", self._namespace)
-        _ip("addr", "add", f"10.98.{self.number}.1/24", "dev", near)
-        _ip("link", "set", near, "up")
-        _ip("-n", self._namespace, "link", "set", "lo", "up")
-        _ip("-n", self._namespace, "addr", "add", f"{self.host}/24", "dev", far)
-        _ip("-n", self._namespace, "link", "set", far, "up")
-
-    def _drop_network(self) -> None:
-        # the link first: with the namespace alone the kernel removes it some time later
-        for command in (["link", "del", f"pnh{self.number}"], ["netns", "del", self._namespace]):
-            subprocess.run(["ip", *command], capture_output=True, check=False)
-
-    def _boot(self, image: Path) -> subprocess.Popen[bytes]:
+    def _start(self) -> subprocess.Popen[bytes]:
         with (self.state / "boot.log").open("wb") as log:
             return subprocess.Popen(
                 [
-                    # a killed test run leaves no phone behind
-                    *("setpriv", "--pdeathsig", "KILL", "ip", "netns", "exec", self._namespace),
-                    *("unshare", "--mount", "--uts", "--ipc", "--pid", "--fork", "--kill-child"),
-                    *("sh", "-euc", _BOOT),
+                    *DIES_WITH_US,
+                    *("unshare", "--net", "--mount", "--uts", "--ipc"),
+                    *("--pid", "--fork", "--kill-child", "sh", "-euc", _BOOT),
                 ],
                 env={
                     "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
-                    "IMAGE": str(image),
+                    "IMAGE": str(require_image()),
                     "ROOT": str(self._root),
                     "STATE": str(self.state),
                     "NAME": self.name,
+                    "ADDRESS": self.host,
                 },
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
                 stderr=log,
+                start_new_session=True,  # Ctrl-C is for the tests, which then stop the phone
             )
 
-    def _wait_until_listening(self) -> None:
+    def _boot(self) -> None:
+        """Connect the phone to the network and wait until its daemon listens."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        if self._process.stdout.readline() == b"ready\n":
+            near, pid = f"pnphone{self.number}", str(self._process.pid)
+            subprocess.run(["ip", "link", "del", near], capture_output=True, check=False)
+            _ip("link", "add", near, "type", "veth", "peer", "name", "wlan0", "netns", pid)
+            _ip("addr", "add", f"10.98.{self.number}.1/24", "dev", near)
+            _ip("link", "set", near, "up")
+            self._process.stdin.write(b"cable\n")
+            self._process.stdin.flush()
         deadline = time.monotonic() + 20
         while time.monotonic() < deadline:
             if self._process.poll() is not None:
@@ -219,6 +226,14 @@ class StandInPhone:
         log = (self.state / "boot.log").read_text(errors="replace")
         raise RuntimeError(f"{self.name} did not boot: {log[-2000:]}")
 
+    def _kill(self) -> None:
+        self._process.kill()
+        self._process.communicate()
+        # the kernel removes both ends with the namespace, but some time later
+        subprocess.run(
+            ["ip", "link", "del", f"pnphone{self.number}"], capture_output=True, check=False
+        )
+
 
 def _require_tools() -> None:
     """Raise RigUnavailable when this user or machine cannot make namespaces."""
@@ -230,14 +245,13 @@ def _require_tools() -> None:
         raise RigUnavailable("the phone rig needs root: " + probe.stderr.decode().strip())
 
 
-def _take_number() -> tuple[IO[str], int]:
-    """A number that no other running phone of this machine has; held as long as the file is."""
+def _take_number() -> tuple[socket.socket, int]:
+    """A number that no other running phone of this machine has; held as long as the socket is."""
     for number in range(2, 250):
-        path = Path(tempfile.gettempdir(), f"pocketnas-phone-{number}.lock")
-        lock = path.open("w")  # held until the phone stops
+        lock = socket.socket(socket.AF_UNIX)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            lock.bind(f"\0pocketnas-phone-{number}")  # a name without a file
+        except OSError:
             lock.close()
         else:
             return lock, number

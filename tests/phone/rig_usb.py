@@ -10,6 +10,7 @@ import itertools
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from types import ModuleType
 
 
@@ -48,6 +49,7 @@ class Cable:
         is_busy: Another program holds it.
         is_unplugged: It is gone.
         bytes_per_transfer: A read gives up after so many bytes when it asked for more; or None.
+        closed_in_use: Whether it was closed during a transfer, which libusb does not survive.
     """
 
     def __init__(self, serial: str, address: tuple[str, int]) -> None:
@@ -56,7 +58,9 @@ class Cable:
         self.is_busy = False
         self.is_unplugged = False
         self.bytes_per_transfer: int | None = None
+        self.closed_in_use = False
         self.opened = 0
+        self._transfers = 0
         self._address = address
         self._socket: socket.socket | None = None
 
@@ -97,6 +101,7 @@ class Cable:
         self._socket = socket.create_connection(self._address)
 
     def releaseInterface(self, _: int) -> None:
+        self.closed_in_use |= self._transfers > 0
         if self._socket is not None:
             self._socket.close()
             self._socket = None
@@ -105,10 +110,23 @@ class Cable:
         self.releaseInterface(0)
 
     def bulkWrite(self, _: int, data: bytes, timeout: int) -> int:
-        self._connected.sendall(data)
+        with self._transfer():
+            self._connected.sendall(data)
         return len(data)
 
     def bulkRead(self, _: int, length: int, timeout: int) -> bytes:
+        with self._transfer():
+            return self._receive(length, timeout)
+
+    @contextmanager
+    def _transfer(self) -> Iterator[None]:
+        self._transfers += 1
+        try:
+            yield
+        finally:
+            self._transfers -= 1
+
+    def _receive(self, length: int, timeout: int) -> bytes:
         connected = self._connected
         deadline = time.monotonic() + timeout / 1000
         received = b""

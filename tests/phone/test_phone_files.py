@@ -52,7 +52,8 @@ def test_20_mb_over_a_50_mbit_link_arrive_unchanged(
     front.bits_per_s = 50e6
     start = time.monotonic()
     fronted.push(model, f"{FOLDER}/model")
-    assert 3.1 < time.monotonic() - start < 8
+    assert 3.1 < time.monotonic() - start < 20  # 3.2 s for an idle machine
+    front.bits_per_s = None
     listed = fronted.run(f"sha256sum {FOLDER}/model", timeout_s=10).text.split()[0]
     fronted.pull(f"{FOLDER}/model", tmp_path / "back")
     digest = hashlib.sha256(model.read_bytes()).hexdigest()
@@ -74,7 +75,7 @@ def test_that_link_is_as_narrow_as_those_on_which_stock_adb_shell_hangs(
 def test_a_slow_answer_costs_no_bytes(front: Front, fronted: AdbPhone, tmp_path: Path) -> None:
     front.latency_s = 0.02
     source = tmp_path / "source"
-    source.write_bytes(random.Random(2).randbytes(1_000_000))
+    source.write_bytes(random.Random(2).randbytes(300_000))
     fronted.push(source, f"{FOLDER}/x")
     fronted.pull(f"{FOLDER}/x", tmp_path / "back")
     assert (tmp_path / "back").read_bytes() == source.read_bytes()
@@ -132,7 +133,7 @@ def test_a_full_disk_is_noticed_before_all_is_sent(
     start = time.monotonic()
     with pytest.raises(NoSpace):
         fronted.push(model, f"{FOLDER}/model")
-    assert time.monotonic() - start < 1.5  # all of it takes 3.2 s
+    assert time.monotonic() - start < 2.5  # all of it takes 3.2 s
 
 
 @pytest.mark.parametrize("size", [10, 5_000_000])

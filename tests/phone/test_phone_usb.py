@@ -74,6 +74,17 @@ def test_one_cable_serves_several_threads(cabled: AdbPhone, stand_in: StandInPho
     assert stand_in.commands() == []
 
 
+def test_a_cable_is_not_closed_under_a_waiting_thread(
+    cables: list[Cable], cabled: AdbPhone
+) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(cabled.run, "sleep 77", timeout_s=60)
+        time.sleep(0.5)
+        cabled.close()
+        assert isinstance(waiting.exception(timeout=5), ConnectionLost)
+    assert not cables[1].closed_in_use
+
+
 def test_an_unknown_serial_is_not_found(cables: list[Cable], key_directory: Path) -> None:
     with pytest.raises(DeviceNotFound, match="ABSENT: no such phone on USB"):
         UsbRoute(serial="ABSENT", key_directory=key_directory).connect(5)

