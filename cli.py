@@ -232,7 +232,6 @@ def run(
     from toolchain.run_dir import RunDirectory
 
     RunDirectory.require_usable(output, resume=resume)
-    output.parent.mkdir(parents=True, exist_ok=True)
     runner = _runner(device, 1)
     images = _load_data(task, data, image_size)
     config = _config(

@@ -12,6 +12,7 @@ DeviceError
 ├── DeviceTimeout            no answer in time
 │   └── CommandTimeout       a command ran longer than it may; it was killed
 ├── CommandFailed            a command that had to succeed did not
+├── InfoUnreadable           what the device tells about itself makes no sense
 ├── OutputTooLarge           a command or file gave more bytes than allowed
 ├── ServiceRefused           the device does not offer that service
 ├── TransferFailed
@@ -123,6 +124,12 @@ class CommandTimeout(DeviceTimeout):
 
 class CommandFailed(DeviceError):
     """A command that had to succeed ended with another exit code than 0."""
+
+
+class InfoUnreadable(DeviceError):
+    """What the device tells about itself makes no sense."""
+
+    default_remedy = "check that it is an Android phone; its maker may have changed the format"
 
 
 class OutputTooLarge(DeviceError):

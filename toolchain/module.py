@@ -80,6 +80,23 @@ class SamePad(nn.Module):
         return F.pad(x_NCHW, self.pad)
 
 
+class SubsamplingConv2d(nn.Conv2d):
+    """A strided 1x1 convolution, trained as a 1x1 convolution of every stride-th pixel.
+
+    In training, oneDNN under torch 2.13 corrupts the heap in the backward pass of a strided 1x1
+    convolution of fewer than 8 channels in channels last. Once torch does not, this can go.
+    """
+
+    UNSAFE_BELOW = 8
+
+    def forward(self, input: Tensor) -> Tensor:
+        """What a strided convolution computes."""
+        if not self.training:
+            return super().forward(input)
+        rows, columns = self.stride
+        return F.conv2d(input[:, :, ::rows, ::columns], self.weight, self.bias)
+
+
 class Sum(nn.Module):
     """Addition of two feature maps, then an activation."""
 
@@ -147,8 +164,10 @@ def make_activation(name: str) -> nn.Module:
 def _conv(layer: Conv2d, source: Shape, norm: NormSettings) -> nn.Module:
     pad, around = _padding(source, layer.kernel, layer.stride)
     modules: list[nn.Module] = [] if pad is None else [pad]
+    is_unsafe = layer.kernel == 1 < layer.stride and source[0] < SubsamplingConv2d.UNSAFE_BELOW
+    convolution = SubsamplingConv2d if is_unsafe else nn.Conv2d
     modules.append(
-        nn.Conv2d(
+        convolution(
             source[0],
             layer.channels,
             layer.kernel,

@@ -145,7 +145,7 @@ class RunDirectory:
             RunUnusable: it is not there or damaged.
         """
         try:
-            content: dict[str, Any] = json.loads((self.path / name).read_text())
+            content: dict[str, Any] = json.loads((self.path / name).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise RunUnusable(f"cannot read {self.path / name}: {error}") from error
         return content
@@ -166,7 +166,7 @@ class RunDirectory:
         """
         try:
             with atomic_path(self.path / name) as partial:
-                partial.write_text(content)
+                partial.write_text(content, encoding="utf-8")
         except OSError as error:
             raise RunUnusable(f"cannot write {self.path / name}: {error}") from error
 
@@ -188,7 +188,7 @@ class RunDirectory:
     def records(self, name: str) -> list[dict[str, Any]]:
         """The journal's lines; one torn by a crash is left out."""
         try:
-            lines = (self.path / name).read_text().splitlines()
+            lines = (self.path / name).read_text(encoding="utf-8").splitlines()
         except FileNotFoundError:
             return []
         return [record for line in lines if (record := _parse(line)) is not None]

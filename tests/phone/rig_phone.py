@@ -59,6 +59,7 @@ PROPERTIES = {
     "ro.product.manufacturer": "Acme",
     "ro.build.version.sdk": "34",
     "ro.build.version.release": "14",
+    "ro.build.fingerprint": "acme/standin/standin:14/UP1A.1/1:user/release-keys",
     "ro.product.cpu.abi": "arm64-v8a",
     "ro.soc.model": "SM8550",
 }

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import Profiled
+from small_profile import Profiled
 
 from latency_tables.budget import Budget, Latency
 from latency_tables.errors import KernelMissing, TargetMismatch

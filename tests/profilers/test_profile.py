@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import SETTINGS, CountingRunner, Profiled
+from small_profile import SETTINGS, CountingRunner, Profiled
 
 from latency_tables.calibrate import MIN_NETWORKS
 from latency_tables.errors import CalibrationFailed, TargetMismatch

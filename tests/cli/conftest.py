@@ -1,0 +1,88 @@
+"""A small data set, a table and a run, each made once by the program itself."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from command_line import SPACE, TRAINING, Ended, run
+from PIL import Image
+
+import cli
+
+Call = Callable[..., Ended]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    patch = pytest.MonkeyPatch()
+    patch.setenv("POCKETNAS_CACHE", str(tmp_path_factory.mktemp("cache")))
+    patch.setenv("PYTHONPATH", str(Path(cli.__file__).parent))
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Call:
+    """Run the program in this process, which saves the seconds that importing torch takes."""
+
+    def called(*words: str | Path) -> Ended:
+        monkeypatch.setattr(sys, "argv", ["pocketnas", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        out, err = capfd.readouterr()
+        return Ended(code=int(ended.value.code or 0), out=out, err=err)
+
+    return called
+
+
+def write_images(root: Path, *, train: int = 16, test: int = 6) -> None:
+    """Stripes down and stripes across, with noise: 24 rows and columns, grey."""
+    rng = np.random.default_rng(0)
+    for part, count in (("train", train), ("test", test)):
+        for label, name in enumerate(("across", "down")):
+            folder = root / part / name
+            folder.mkdir(parents=True)
+            for index in range(count):
+                pixels = rng.integers(0, 60, (24, 24)).astype(np.uint8)
+                stripes = pixels.T if label else pixels
+                stripes[::4] += 150
+                Image.fromarray(pixels).save(folder / f"{index}.png")
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("data") / "stripes"
+    write_images(root)
+    return root
+
+
+@pytest.fixture(scope="session")
+def task(data: Path) -> list[str]:
+    return ["--task=image-folder", f"--data={data}", *SPACE]
+
+
+@pytest.fixture(scope="session")
+def table(task: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("table") / "host.table"
+    ended = run("profile", "-o", path, *task, "--sessions=1")
+    assert ended.code == 0, ended.err
+    return path
+
+
+@pytest.fixture(scope="session")
+def search(task: list[str], table: Path) -> list[str]:
+    """The words of a search, without its folder: budget mode of AutoShrink, 5 trainings."""
+    budget = [f"--table={table}", "--budget-ms=50"]
+    return [*task, *budget, *TRAINING, "--method-set=candidates_per_step=3"]
+
+
+@pytest.fixture(scope="session")
+def finished(search: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the whole loop, done without interruption by `pocketnas run`."""
+    folder = tmp_path_factory.mktemp("finished") / "new" / "run"
+    ended = run("run", "-o", folder, *search, "--json")
+    assert (ended.code, ended.err) == (0, "")
+    (folder.parent / "result.json").write_text(ended.out)
+    return folder

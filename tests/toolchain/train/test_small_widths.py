@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import torch
+
+from toolchain.module import SubsamplingConv2d
+
+TRAIN_NARROW = """
+import torch
+from toolchain.module import GraphModule
+from toolchain.spaces.shrinkcnn import ShrinkCnnSpace
+from toolchain.tasks.classification import assemble
+from toolchain.train.epoch import place, train_epoch
+from toolchain.train.recipe import TrainSettings, build_optimizer, initialize
+
+torch.set_num_threads(1)
+images = torch.randint(0, 256, (256, 1, 28, 28), dtype=torch.uint8)
+labels = torch.arange(256) % 10
+data = assemble("noise", train=(images, labels), test=(images, labels), classes=tuple("0123456789"))
+settings = TrainSettings(epochs=1)
+module = GraphModule(ShrinkCnnSpace(base_width=4, stem_channels=8, input_shape=(1, 28, 28)).decode("c0"))
+initialize(module, seed=0)
+place(module, "cpu")
+for _ in train_epoch(module, build_optimizer(module, settings), data.train, settings, seed=0, epoch=0):
+    pass
+"""
+
+
+def test_narrow_networks_train_without_corrupting_memory() -> None:
+    environment = {**os.environ, "MALLOC_CHECK_": "3"}
+    done = subprocess.run([sys.executable, "-c", TRAIN_NARROW], check=False, env=environment)
+    assert done.returncode == 0
+
+
+def test_a_subsampling_convolution_computes_the_same_in_training() -> None:
+    convolution = SubsamplingConv2d(4, 8, 1, stride=2)
+    for size in (7, 8):
+        x_NCHW = torch.randn(2, 4, size, size, generator=torch.Generator().manual_seed(0))
+        torch.testing.assert_close(convolution.train()(x_NCHW), convolution.eval()(x_NCHW))
