@@ -35,7 +35,7 @@ class ThrottlingStatus(IntEnum):
 
 
 class Sensor(IntEnum):
-    """What a sensor measures; numbers are Android's. Those for current and charge are left out."""
+    """What a sensor measures, by Android's numbers; 6 to 8 are a battery's currents and charge."""
 
     CPU = 0
     GPU = 1

@@ -55,7 +55,6 @@ def test_a_damaged_answer_is_unreadable_and_nothing_worse(
 ) -> None:
     try:
         battery = parse_battery("PHONE", DUMPSYS[:start] + garbage + DUMPSYS[end:])
-    except InfoUnreadable as error:
-        assert str(error).isprintable()
-    else:
-        assert 0 <= battery.level <= 1
+    except InfoUnreadable:
+        return
+    assert 0 <= battery.level <= 1

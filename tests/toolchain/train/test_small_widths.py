@@ -19,12 +19,15 @@ from toolchain.train.recipe import TrainSettings, build_optimizer, initialize
 torch.set_num_threads(1)
 images = torch.randint(0, 256, (256, 1, 28, 28), dtype=torch.uint8)
 labels = torch.arange(256) % 10
-data = assemble("noise", train=(images, labels), test=(images, labels), classes=tuple("0123456789"))
+part = (images, labels)
+data = assemble("noise", train=part, test=part, classes=tuple("0123456789"))
 settings = TrainSettings(epochs=1)
-module = GraphModule(ShrinkCnnSpace(base_width=4, stem_channels=8, input_shape=(1, 28, 28)).decode("c0"))
+space = ShrinkCnnSpace(base_width=4, stem_channels=8, input_shape=(1, 28, 28))
+module = GraphModule(space.decode("c0"))
 initialize(module, seed=0)
 place(module, "cpu")
-for _ in train_epoch(module, build_optimizer(module, settings), data.train, settings, seed=0, epoch=0):
+optimizer = build_optimizer(module, settings)
+for _ in train_epoch(module, optimizer, data.train, settings, seed=0, epoch=0):
     pass
 """
 
