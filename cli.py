@@ -139,9 +139,10 @@ def search(
 
     if budget_ms is not None and table is None:
         raise typer.BadParameter("a budget in ms needs --table; make one: pocketnas profile")
+    budget = _budget(budget_ms, confidence)
     images = _load_data(task, data, image_size)
     config = _config(
-        _space(space, space_set, images), _budget(budget_ms, confidence),
+        _space(space, space_set, images), budget,
         method_set, proxy_set, train_set, task=task, data=data, image_size=image_size,
         method=method, proxy=proxy, epochs=epochs, seed=seed,
     )  # fmt: skip
@@ -233,9 +234,10 @@ def run(
 
     RunDirectory.require_usable(output, resume=resume)
     runner = _runner(device, 1)
+    budget = _budget(budget_ms, confidence)
     images = _load_data(task, data, image_size)
     config = _config(
-        _space(space, space_set, images), _budget(budget_ms, confidence),
+        _space(space, space_set, images), budget,
         method_set, proxy_set, train_set, task=task, data=data, image_size=image_size,
         method=method, proxy=proxy, epochs=epochs, seed=seed,
     )  # fmt: skip
@@ -340,13 +342,14 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
     try:
-        sys.exit(app(standalone_mode=False))
-    except typer.Abort:
-        _fail(
-            "interrupted; what was finished is kept: profile, search and run go on with --resume, "
-            "train and export when called again",
-            EXIT_INTERRUPTED,
-        )
+        code = app(standalone_mode=False)
+        if code == EXIT_INTERRUPTED:  # what typer makes of Ctrl-C
+            _fail(
+                "interrupted; what was finished is kept: profile, search and run go on with "
+                "--resume, train and export when called again",
+                code,
+            )
+        sys.exit(code)
     except typer.TyperException as error:
         message = error.format_message()
         is_help = message.startswith("Usage")  # a group without a command

@@ -51,13 +51,14 @@ class ProxyEvaluator:
         self._run = run
         self._on_candidate = on_candidate or (lambda _: None)
         self._known = {record["genotype"]: record for record in run.records(CANDIDATES)}
+        self._told: set[str] = set()
 
     def __call__(self, genotypes: Sequence[str]) -> Sequence[Candidate]:
         """Candidates in the order of their genotypes."""
         missing = [one for one in dict.fromkeys(genotypes) if one not in self._known]
-        for known in dict.fromkeys(genotypes):
-            if known in self._known:
-                self._on_candidate(self._candidate(known))
+        for genotype in genotypes:
+            if genotype in self._known:
+                self._tell(self._candidate(genotype))
         for index, result in self._executor.map(train_genotype, missing):
             candidate = evaluated(
                 self._appraiser.appraise(missing[index]), result.accuracy, _cost(result)
@@ -65,8 +66,14 @@ class ProxyEvaluator:
             self._known[candidate.genotype] = candidate.to_json()
             self._run.append(CANDIDATES, candidate.to_json())
             self.trained += 1
-            self._on_candidate(candidate)
+            self._tell(candidate)
         return [self._candidate(genotype) for genotype in genotypes]
+
+    def _tell(self, candidate: Candidate) -> None:
+        """A method may ask for a network again; it became known but once."""
+        if candidate.genotype not in self._told:
+            self._told.add(candidate.genotype)
+            self._on_candidate(candidate)
 
     def _candidate(self, genotype: str) -> Candidate:
         record: Mapping[str, Any] = self._known[genotype]

@@ -11,6 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from PIL import Image
+
 PROGRAM = [sys.executable, "-c", "import cli; cli.main()"]
 
 SPACE = [
@@ -54,6 +57,9 @@ class Ended:
         return line
 
 
+Call = Callable[..., Ended]
+
+
 def run(*words: str | Path, **environment: str) -> Ended:
     done = subprocess.run(
         [*PROGRAM, *map(str, words)],
@@ -92,3 +98,17 @@ def cpu_seconds(*words: str) -> float:
     assert run(*words).code == 0
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def write_images(root: Path, *, train: int = 16, test: int = 6) -> None:
+    """Stripes down and stripes across, with noise: 24 rows and columns, grey."""
+    rng = np.random.default_rng(0)
+    for part, count in (("train", train), ("test", test)):
+        for label, name in enumerate(("across", "down")):
+            folder = root / part / name
+            folder.mkdir(parents=True)
+            for index in range(count):
+                pixels = rng.integers(0, 60, (24, 24)).astype(np.uint8)
+                stripes = pixels.T if label else pixels
+                stripes[::4] += 150
+                Image.fromarray(pixels).save(folder / f"{index}.png")

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
-from command_line import SPACE, TRAINING, Ended, run
-from PIL import Image
+from command_line import SPACE, TRAINING, Call, Ended, run, write_images
 
 import cli
 
-Call = Callable[..., Ended]
-
 
 @pytest.fixture(scope="session", autouse=True)
-def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
-    patch = pytest.MonkeyPatch()
-    patch.setenv("POCKETNAS_CACHE", str(tmp_path_factory.mktemp("cache")))
-    patch.setenv("PYTHONPATH", str(Path(cli.__file__).parent))
+def _environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("POCKETNAS_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("PYTHONPATH", str(Path(cli.__file__).parent))
+        yield
 
 
 @pytest.fixture
@@ -35,20 +32,6 @@ def call(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> 
         return Ended(code=int(ended.value.code or 0), out=out, err=err)
 
     return called
-
-
-def write_images(root: Path, *, train: int = 16, test: int = 6) -> None:
-    """Stripes down and stripes across, with noise: 24 rows and columns, grey."""
-    rng = np.random.default_rng(0)
-    for part, count in (("train", train), ("test", test)):
-        for label, name in enumerate(("across", "down")):
-            folder = root / part / name
-            folder.mkdir(parents=True)
-            for index in range(count):
-                pixels = rng.integers(0, 60, (24, 24)).astype(np.uint8)
-                stripes = pixels.T if label else pixels
-                stripes[::4] += 150
-                Image.fromarray(pixels).save(folder / f"{index}.png")
 
 
 @pytest.fixture(scope="session")
@@ -73,7 +56,7 @@ def table(task: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def search(task: list[str], table: Path) -> list[str]:
-    """The words of a search, without its folder: budget mode of AutoShrink, 5 trainings."""
+    """The words of a search, without its folder: budget mode of AutoShrink, 3 trainings."""
     budget = [f"--table={table}", "--budget-ms=50"]
     return [*task, *budget, *TRAINING, "--method-set=candidates_per_step=3"]
 

@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 import typer
-from command_line import cpu_seconds, run
-from conftest import Call
+from command_line import Call, cpu_seconds, run
 
 import cli
 from profilers.litert import LiteRtModel

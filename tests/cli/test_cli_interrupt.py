@@ -6,13 +6,11 @@ import json
 import shutil
 import signal
 import sqlite3
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from command_line import SPACE, run, run_until
-from conftest import Call
+from command_line import SPACE, Call, run_until
 
 from latency_tables.store import load_table
 
@@ -74,6 +72,7 @@ def without_costs(found: dict[str, Any]) -> dict[str, Any]:
     return {**{name: value for name, value in found.items() if name != "cpu_s"}, "best": best}
 
 
+@pytest.mark.slow
 def test_a_search_interrupted_by_control_c_goes_on_to_the_result_of_one_that_was_not(
     search: list[str], finished: Path, tmp_path: Path, call: Call
 ) -> None:
@@ -106,6 +105,7 @@ def copy_run(finished: Path, folder: Path, *names: str) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_training_and_export_by_their_own_commands_give_what_the_whole_loop_gave(
     finished: Path, tmp_path: Path, call: Call
 ) -> None:
@@ -131,7 +131,3 @@ def test_training_and_export_by_their_own_commands_give_what_the_whole_loop_gave
     assert card["path"] == "copy.tflite"
     assert copy.read_bytes() == (finished / "network.tflite").read_bytes()
     assert json.loads(copy.with_suffix(".json").read_text()) == card
-
-
-def holding(folder: Path) -> Callable[[], bool]:
-    return lambda: (folder / "lock").exists() and (folder / "lock").read_text() != ""

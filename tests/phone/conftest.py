@@ -19,6 +19,7 @@ from rig_image import Adb, RigUnavailable, adb_command, require_image
 from rig_phone import DIES_WITH_US, PORT, StandInPhone
 
 from device_farm.adb import AdbPhone, AdbServer, TcpRoute
+from device_farm.adb.keys import AdbKey
 from device_farm.errors import DeviceUnreachable
 
 
@@ -48,7 +49,9 @@ def stand_in(running_phone: StandInPhone) -> Iterator[StandInPhone]:
 @pytest.fixture(scope="session")
 def key_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """In place of the user's own `~/.android`."""
-    return tmp_path_factory.mktemp("home") / ".android"
+    directory = tmp_path_factory.mktemp("home") / ".android"
+    AdbKey(directory)  # making one takes longer than some tests allow
+    return directory
 
 
 @pytest.fixture

@@ -31,14 +31,12 @@ STOPPED = "stopped"
 GENOTYPE = "s0.s0.c012"
 METHOD_SETTINGS = {"autoshrink": "candidates_per_step=3", "random": "evaluations=9"}
 
-# From 8 channels: oneDNN as of torch 2.13 writes past its buffers on AVX2 machines in the backward
-# pass of a 1x1 convolution of stride 2 that reads fewer.
 SPACE = ShrinkCnnSpace(
     nodes=4,
     input_shape=(1, 8, 8),
     classes=CLASSES,
-    stem_channels=8,
-    base_width=8,
+    stem_channels=4,
+    base_width=4,
     scales=(1, 2),
     replicate=(1, 1),
     pools=(1, 2),
@@ -46,21 +44,21 @@ SPACE = ShrinkCnnSpace(
 
 
 def make_data() -> ClassificationData:
-    """Noise with a bright bar, whose column is the class."""
+    """Noise with a bright bar on the left; the class is its width."""
     rng = np.random.default_rng(0)
 
     def draw(per_class: int) -> tuple[torch.Tensor, torch.Tensor]:
         labels = np.tile(np.arange(CLASSES), per_class)
         images = rng.integers(0, 200, (len(labels), 1, 8, 8), dtype=np.uint8)
         for image, label in zip(images, labels, strict=True):
-            image[:, :, 1 + 2 * label] += 55
+            image[:, :, : 2 * label] += 55
         return torch.from_numpy(images), torch.from_numpy(labels)
 
     return assemble(
         "bars",
         train=draw(TRAIN_PER_CLASS),
         test=draw(TEST_PER_CLASS),
-        classes=tuple(f"column {label}" for label in range(CLASSES)),
+        classes=tuple(f"width {2 * label}" for label in range(CLASSES)),
     )
 
 
@@ -80,7 +78,7 @@ def small_config(method: str = "autoshrink", **changes: Any) -> RunConfig:
             "training.batch_size=12",
         ],
         "epochs": 3,
-        "train_set": ["batch_size=16"],
+        "train_set": ["batch_size=16", "augment=none"],
     }  # fmt: skip
     return make_config(**{**arguments, **changes})
 

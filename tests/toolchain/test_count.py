@@ -13,10 +13,11 @@ with warnings.catch_warnings():
     # thop asks distutils for the version of torch.
     warnings.simplefilter("ignore")
     import thop
+    from thop.vision.basic_hooks import count_convNd
 
 from toolchain.count import count
 from toolchain.graph import Graph, graph_from_text
-from toolchain.module import GraphModule, ImageMean, SamePad
+from toolchain.module import GraphModule, ImageMean, SamePad, SubsamplingConv2d
 from toolchain.spaces.shrinkcnn import ShrinkCnnSpace
 from toolchain.zoo import ZOO, make_network
 
@@ -32,6 +33,8 @@ UNCOUNTED = dict.fromkeys(
     ),
     nothing,
 )  # fmt: skip
+# thop goes by the type and does not know this one for the convolution that it is.
+COUNTED = {SubsamplingConv2d: count_convNd}
 
 
 def sampled_graphs() -> list[Graph]:
@@ -39,6 +42,7 @@ def sampled_graphs() -> list[Graph]:
     spaces = (
         ShrinkCnnSpace(),
         ShrinkCnnSpace(activation="swish", head_channels=24, input_shape=(1, 28, 28)),
+        ShrinkCnnSpace(base_width=4, stem_channels=4, nodes=5),
         ShrinkCnnSpace(nodes=5, replicate=(2, 1, 2), stem_stride=2, input_shape=(3, 31, 33)),
     )
     return [space.decode(space.sample(rng)) for space in spaces for _ in range(10)]
@@ -54,7 +58,10 @@ def assert_counted_right(graph: Graph) -> None:
     assert counts.params == sums[False]
     assert counts.params_with_norm == sums[False] + sums[True]
     macs, _ = thop.profile(
-        module, (torch.zeros(1, *graph.input_shape),), custom_ops=UNCOUNTED, verbose=False
+        module,
+        (torch.zeros(1, *graph.input_shape),),
+        custom_ops=UNCOUNTED | COUNTED,
+        verbose=False,
     )
     assert counts.macs == macs
 

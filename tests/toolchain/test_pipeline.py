@@ -82,17 +82,20 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, RunDire
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", METHOD_SETTINGS)
-@pytest.mark.parametrize(("workers", "is_torn"), [(1, False), (2, True)])
+@pytest.mark.parametrize(
+    ("method", "workers_before", "workers_after", "is_torn"),
+    [("autoshrink", 2, 1, True), ("random", 1, 2, False)],
+)
 def test_a_killed_search_goes_on_to_the_same_result(
     uninterrupted: dict[str, RunDirectory],
     tmp_path: Path,
     method: str,
-    workers: int,
+    workers_before: int,
+    workers_after: int,
     is_torn: bool,
 ) -> None:
     path = tmp_path / "run"
-    kill_in("search", path, method, workers=workers, after=5)
+    kill_in("search", path, method, workers=workers_before, after=5)
     killed = RunDirectory(path)
     assert len(candidates(killed)) in (5, 6)  # a second worker may have finished one more
     with pytest.raises(RunUnusable, match="has not finished; go on with --resume"):
@@ -101,7 +104,7 @@ def test_a_killed_search_goes_on_to_the_same_result(
         tear_last_line(path / "candidates.jsonl")
         assert len(killed.records("candidates.jsonl")) in (4, 5)
     trained = set(candidates(killed))
-    resumed = search(path, method, workers=workers, resume=True)
+    resumed = search(path, method, workers=workers_after, resume=True)
     expected = uninterrupted[method]
     assert trained < set(candidates(expected))
     assert candidates(resumed) == candidates(expected)
@@ -185,7 +188,7 @@ def test_a_training_leaves_weights_curve_and_test_accuracy(trained: RunDirectory
     tested = trained.read_json("test.json")
     assert tested["genotype"] == GENOTYPE
     assert tested["images"] == 30
-    assert 1 / 3 < tested["accuracy"] <= 1
+    assert 0.5 < tested["accuracy"] <= 1
     data = make_data()
     module.eval()
     pixels = data.test.images.float()

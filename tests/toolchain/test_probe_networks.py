@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+from itertools import islice
+
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+
+from toolchain.kernels import plan
+from toolchain.probe_networks import RANDOM_NETWORKS, probe_networks
+from toolchain.spaces.shrinkcnn import ShrinkCnnSpace
+from toolchain.spaces.space import space_kernels
+
+SPACE = ShrinkCnnSpace(nodes=5, input_shape=(3, 12, 12), base_width=4, activation="swish")
+
+
+def test_probes_together_run_every_kernel_of_the_space() -> None:
+    probes = list(probe_networks(SPACE, seed=0))
+    assert {kernel for probe in probes for kernel in probe.kernels} == space_kernels(SPACE)
+    for probe in probes:
+        assert probe.kernels == plan(SPACE.decode(probe.genotype)).kernels
+
+
+def test_the_witnesses_come_first_and_no_network_twice() -> None:
+    genotypes = [probe.genotype for probe in probe_networks(SPACE, seed=0)]
+    assert len(genotypes) == len(set(genotypes))
+    witnesses = list(dict.fromkeys(SPACE.witnesses()))
+    assert genotypes[: len(witnesses)] == witnesses
+    assert len(witnesses) < len(genotypes) <= len(witnesses) + RANDOM_NETWORKS
+
+
+def test_the_seed_decides_networks_and_weights() -> None:
+    runs = [list(probe_networks(SPACE, seed)) for seed in (0, 0, 1)]
+    genotypes = [[probe.genotype for probe in probes] for probes in runs]
+    assert genotypes[0] == genotypes[1] != genotypes[2]
+    files = [probes[0].build() for probes in runs]
+    assert files[0] == files[1] != files[2]
+
+
+def test_a_probe_is_a_file_that_the_runtime_runs() -> None:
+    for probe in islice(probe_networks(SPACE, seed=0), 5):
+        interpreter = Interpreter(model_content=probe.build(), num_threads=1)
+        interpreter.allocate_tensors()
+        image = interpreter.get_input_details()[0]
+        assert tuple(image["shape"]) == (1, 12, 12, 3)
+        generator = np.random.default_rng(0)
+        values = generator.normal(size=image["shape"]).astype(np.float32)
+        interpreter.set_tensor(image["index"], values)
+        interpreter.invoke()
+        logits = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+        assert logits.shape == (1, 10)
+        assert np.isfinite(logits).all()
+        assert logits.std() > 0
