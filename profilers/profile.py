@@ -165,7 +165,7 @@ def build_table(
     """
     kernels: dict[Kernel, list[SessionValue]] = defaultdict(list)
     networks: dict[tuple[str, tuple[Kernel, ...]], list[SessionValue]] = defaultdict(list)
-    canary_ms: list[float] = []
+    canary: list[SessionValue] = []
     for row in rows:
         payload = row.payload
         names = tuple(parse_kernel(key) for key in payload["kernels"])
@@ -176,7 +176,7 @@ def build_table(
             value = SessionValue(payload["median_ms"], payload["disturbed"])
             networks[row.subject.removeprefix("network "), names].append(value)
         else:
-            canary_ms.append(payload["median_ms"])
+            canary.append(SessionValue(payload["median_ms"], payload["disturbed"]))
     runs = int(settings["runs"])
     table_rows = {kernel: _kernel_latency(values, runs) for kernel, values in kernels.items()}
     points = [
@@ -190,7 +190,7 @@ def build_table(
     ]
     subjects = [*kernels.values(), *networks.values()]
     disturbed = float(np.mean([all(map(is_disturbed, values)) for values in subjects]))
-    drift = iqr(canary_ms) / float(np.median(canary_ms)) if canary_ms else 0.0
+    drift = _spread([one.ms for one in that_count(canary, lambda one: one.ms)]) if canary else 0.0
     _warn(disturbed, drift)
     return LatencyTable(
         target=target,
@@ -282,6 +282,11 @@ def _kernel_latency(contexts: Sequence[SessionValue], runs: int) -> KernelLatenc
         samples=runs * len(counted_ms),
         contexts=len(counted_ms),
     )
+
+
+def _spread(values_ms: Sequence[float]) -> float:
+    """Interquartile range over median."""
+    return iqr(values_ms) / float(np.median(values_ms))
 
 
 def _warn(disturbed: float, drift: float) -> None:

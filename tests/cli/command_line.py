@@ -20,7 +20,8 @@ SPACE = [
     "--set=nodes=3",
     "--set=stem_channels=16",
     "--set=scales=(1.0, 2.0)",
-    "--set=replicate=(1, 1)",
+    "--set=base_width=32",
+    "--set=replicate=(2, 2)",
     "--set=pools=(1, 2)",
 ]
 

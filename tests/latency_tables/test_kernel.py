@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from latency_tables.kernel import DTYPES, Kernel, distance, make_kernel, parse_kernel
@@ -29,6 +29,7 @@ CONV = make_kernel(
 CONV_KEY = "conv2d 1x32x32x16 -> 1x16x16x24 kernel=3x3 padding=same stride=2x2 act=relu float32"
 
 
+@settings(max_examples=50)
 @given(KERNELS)
 def test_a_kernel_is_read_back_from_its_key(kernel: Kernel) -> None:
     parsed = parse_kernel(kernel.key)
@@ -37,11 +38,13 @@ def test_a_kernel_is_read_back_from_its_key(kernel: Kernel) -> None:
     assert parsed.key == kernel.key == str(kernel)
 
 
+@settings(max_examples=50)
 @given(KERNELS, KERNELS)
 def test_kernels_are_equal_when_their_keys_are(one: Kernel, other: Kernel) -> None:
     assert (one == other) == (one.key == other.key)
 
 
+@settings(max_examples=50)
 @given(KERNELS, KERNELS)
 def test_distance_is_symmetric_and_nothing_between_equals_only(one: Kernel, other: Kernel) -> None:
     assert distance(one, parse_kernel(one.key)) == 0
@@ -49,6 +52,7 @@ def test_distance_is_symmetric_and_nothing_between_equals_only(one: Kernel, othe
     assert (distance(one, other) == 0) == (one == other)
 
 
+@settings(max_examples=50)
 @given(KERNELS, st.data())
 def test_a_change_of_any_part_is_a_distance(kernel: Kernel, data: st.DataObject) -> None:
     changes = {

@@ -22,7 +22,8 @@ def space() -> ShrinkCnnSpace:
         input_shape=(1, 24, 24),
         stem_channels=16,
         scales=(1.0, 2.0),
-        replicate=(1, 1),
+        base_width=32,
+        replicate=(2, 2),
         pools=(1, 2),
     )
 

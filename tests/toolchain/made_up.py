@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from functools import cache
 
 import numpy as np
 
@@ -35,6 +36,7 @@ CALIBRATION = Calibration(
 )
 
 
+@cache
 def table_of(space: Space) -> LatencyTable:
     """A table with a row for every kernel of the space: the more work, the longer."""
     return LatencyTable(
@@ -48,6 +50,7 @@ def model_of(space: Space) -> LatencyModel:
     return LatencyModel(table_of(space))
 
 
+@cache
 def middle_ms(space: Space) -> float:
     """A limit that half of the random networks keep."""
     model, rng = model_of(space), np.random.default_rng(1)

@@ -1,13 +1,7 @@
-"""A run small enough to do whole in seconds, and a process to do it in that can be killed.
-
-As a program: ``small_run.py RUN METHOD STAGE WORKERS STOP`` searches or trains in the folder RUN
-and, when STOP candidates (or gradient steps) are done, makes the file RUN/stopped and waits to be
-killed.
-"""
+"""A run small enough to do whole in seconds, and a way to stop it where it is to be killed."""
 
 from __future__ import annotations
 
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -29,7 +23,7 @@ TRAIN_PER_CLASS = 40
 TEST_PER_CLASS = 10
 STOPPED = "stopped"
 GENOTYPE = "s0.s0.c012"
-METHOD_SETTINGS = {"autoshrink": "candidates_per_step=3", "random": "evaluations=9"}
+METHOD_SETTINGS = {"autoshrink": ["candidates_per_step=3"], "random": ["evaluations=9"]}
 
 SPACE = ShrinkCnnSpace(
     nodes=4,
@@ -71,7 +65,7 @@ def small_config(method: str = "autoshrink", **changes: Any) -> RunConfig:
         "data": None,
         "image_size": None,
         "method": method,
-        "method_set": [METHOD_SETTINGS[method]],
+        "method_set": METHOD_SETTINGS.get(method, ()),
         "proxy": "quick",
         "proxy_set": [
             "train_per_class=20", "validation_per_class=15", "training.epochs=1",
@@ -92,23 +86,23 @@ def start(
     return run, config, pipeline.make_appraiser(config, table)
 
 
-def main(path: str, method: str, stage: str, workers: str, stop: str) -> None:
-    run, config, appraiser = start(Path(path), method, resume=True)
+def stop_in(stage: str, path: Path, method: str, *, workers: int, after: int) -> None:
+    """Search or train until so many candidates or gradient steps are done, then wait for the end.
+
+    That it has come so far is told by a file in the run's folder.
+    """
+    run, config, appraiser = start(path, method, resume=True)
     done = 0
 
     def count(*_: Any) -> None:
         nonlocal done
         done += 1
-        if done == int(stop):
+        if done == after:
             (run.path / STOPPED).touch()
             time.sleep(60)
 
     data = make_data()
     if stage == "search":
-        pipeline.search(run, config, appraiser, data, workers=int(workers), on_candidate=count)
+        pipeline.search(run, config, appraiser, data, workers=workers, on_candidate=count)
     else:
         list(pipeline.train_network(run, config, GENOTYPE, data, on_step=count))
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
