@@ -151,10 +151,11 @@ def test_damaged_rows_are_refused(make_table: MakeTable, tmp_path: Path, column:
 
 def test_a_table_that_cannot_be_placed_is_an_error(make_table: MakeTable, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    for path in (tmp_path / "nowhere" / "t", tmp_path / "file" / "t", tmp_path):
+    (tmp_path / "folder").mkdir()
+    for path in (tmp_path / "nowhere" / "t", tmp_path / "file" / "t", tmp_path / "folder"):
         with pytest.raises(TableNotWritten, match="cannot write the table"):
             save_table(make_table(), path)
-    assert [file.name for file in tmp_path.iterdir()] == ["file"]
+    assert {file.name for file in tmp_path.iterdir()} == {"file", "folder"}
 
 
 def test_a_full_disk_leaves_the_old_table(make_table: MakeTable, small_disk: Path) -> None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from toolchain.errors import BudgetUnreachable, RunUnusable
 from toolchain.module import GraphModule
 from toolchain.run_dir import RunDirectory
 from toolchain.train.checkpoint import load_weights
+from toolchain.train.epoch import Step
 
 HERE = Path(__file__).parent
 
@@ -153,9 +155,9 @@ def test_candidates_are_told_of_once_each_also_when_resumed(
     assert (run.path / "candidates.jsonl").read_bytes() == journal
 
 
-def train(path: Path) -> RunDirectory:
+def train(path: Path, on_step: Callable[[int, Step], None] | None = None) -> RunDirectory:
     run, config, _ = start(path, "random", resume=True)
-    list(pipeline.train_network(run, config, GENOTYPE, make_data()))
+    list(pipeline.train_network(run, config, GENOTYPE, make_data(), on_step=on_step))
     return run
 
 
@@ -169,15 +171,17 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("after", [10, 21])
+@pytest.mark.parametrize(("after", "killed_in_epoch"), [(10, 2), (21, 3)])
 def test_a_killed_training_goes_on_to_the_same_weights(
-    trained: RunDirectory, tmp_path: Path, after: int
+    trained: RunDirectory, tmp_path: Path, after: int, killed_in_epoch: int
 ) -> None:
     # 108 images in batches of 16 are 7 steps an epoch: in the second, at the end of the third.
     path = tmp_path / "run"
     kill_in("train", path, "random", workers=1, after=after)
     assert not RunDirectory(path).has("weights.safetensors")
-    resumed = train(path)
+    epochs: list[int] = []
+    resumed = train(path, on_step=lambda epoch, _: epochs.append(epoch))
+    assert epochs[0] == killed_in_epoch
     assert weights_sha256(resumed) == weights_sha256(trained)
     assert resumed.read_json("test.json") == trained.read_json("test.json")
     curve = [record["epoch"] for record in resumed.records("training.jsonl")]
