@@ -92,6 +92,11 @@ def calibrate(points: Sequence[CalibrationPoint]) -> Calibration:
             f"end-to-end latencies are {scale:.2f} times the sum of kernels; the machine was too "
             "busy or the kernels were not those that ran. Profile again when it is quieter"
         )
+    if (terms_N3 @ np.array([overhead, scale, per_kernel]) <= 0).any():
+        raise CalibrationFailed(
+            "the fit predicts latencies below zero: the networks are too small for this machine's "
+            "noise. Profile larger networks, or when the machine is quieter"
+        )
     ratios = _left_out_ratios(terms_N3, measured_N)
     errors = np.abs(1 / ratios - 1)
     return Calibration(

@@ -95,6 +95,8 @@ def train(
             if on_step is not None:
                 on_step(epoch + 1, step)
         seconds = time.perf_counter() - start_s
+        # Before the checkpoint: an epoch that it holds is not reported again.
+        evaluation = evaluate(module, validation)
         if checkpoint is not None:
             save_checkpoint(
                 checkpoint,
@@ -104,7 +106,6 @@ def train(
                 settings=settings,
                 seed=seed,
             )
-        evaluation = evaluate(module, validation)
         yield EpochReport(
             epoch=epoch + 1,
             epochs=settings.epochs,
