@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,12 +11,17 @@ from command_line import SPACE, TRAINING, Call, Ended, run, write_images
 import cli
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("POCKETNAS_CACHE", str(tmp_path_factory.mktemp("cache")))
-        patch.setenv("PYTHONPATH", str(Path(cli.__file__).parent))
-        yield
+@pytest.fixture(scope="session")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """A cache of the tests' own, and this checkout whatever folder a command runs in."""
+    cache = str(tmp_path_factory.mktemp("cache"))
+    return {"POCKETNAS_CACHE": cache, "PYTHONPATH": str(Path(cli.__file__).parent)}
+
+
+@pytest.fixture(autouse=True)
+def _environment(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
 
 
 @pytest.fixture
@@ -47,9 +51,11 @@ def task(data: Path) -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def table(task: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def table(
+    task: list[str], environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     path = tmp_path_factory.mktemp("table") / "host.table"
-    ended = run("profile", "-o", path, *task, "--sessions=1")
+    ended = run("profile", "-o", path, *task, "--sessions=1", **environment)
     assert ended.code == 0, ended.err
     return path
 
@@ -62,10 +68,12 @@ def search(task: list[str], table: Path) -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def finished(search: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(
+    search: list[str], environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """The folder of the whole loop, done without interruption by `pocketnas run`."""
     folder = tmp_path_factory.mktemp("finished") / "new" / "run"
-    ended = run("run", "-o", folder, *search, "--json")
+    ended = run("run", "-o", folder, *search, "--json", **environment)
     assert (ended.code, ended.err) == (0, "")
     (folder.parent / "result.json").write_text(ended.out)
     return folder
