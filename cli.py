@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from profilers.host import HostRunner
     from profilers.probes import Probe
     from toolchain.config import RunConfig
-    from toolchain.graph import Graph
     from toolchain.methods.candidate import Appraiser
     from toolchain.run_dir import RunDirectory
     from toolchain.spaces.space import Space
@@ -152,16 +151,20 @@ def search(
     folder = pipeline.open_run(output, config, latency_table, resume=resume)
     with folder.locked():
         found = _search(folder, config, appraiser, images, workers)
-    _show(found if as_json else f"{_answer(found)}\nnext: pocketnas train {output}")
+    _show(
+        found if as_json else f"{pipeline.describe_answer(found)}\nnext: pocketnas train {output}"
+    )
 
 
 @app.command()
 def train(run: RunPath, as_json: Json = False) -> None:
     """Train a run's answer in full; goes on where it stopped."""
+    from toolchain import pipeline
+
     folder, config, images = _existing_run(run)
     with folder.locked():
         result = _train(folder, config, images)
-    _show(result if as_json else f"{_accuracy(result)}\nnext: pocketnas export {run}")
+    _show(result if as_json else f"{pipeline.describe_test(result)}\nnext: pocketnas export {run}")
 
 
 @app.command()
@@ -230,6 +233,7 @@ def run(
 ) -> None:
     """Do the whole loop: profile, search, train, export, benchmark, verdict, report."""
     from toolchain import pipeline
+    from toolchain.report.page import write_report
     from toolchain.run_dir import RunDirectory
 
     RunDirectory.require_usable(output, resume=resume)
@@ -256,12 +260,17 @@ def run(
         artifact = pipeline.export(folder, config, images)
         report = _benchmark(artifact.path, runner, latency_table, config.budget, 5)
         folder.write_json(pipeline.BENCHMARK, report.to_json())
-        page = _write_report(folder)
+        page = write_report(folder)
     if as_json:
         results = {"search": found, "test": tested, "benchmark": report.to_json()}
         _show({"run": str(output), **results, "report": str(page)})
     else:
-        texts = (latency_table.summary(), _answer(found), _accuracy(tested), artifact.summary())
+        texts = (
+            latency_table.summary(),
+            pipeline.describe_answer(found),
+            pipeline.describe_test(tested),
+            artifact.summary(),
+        )
         _show("\n".join([*texts, report.summary(), f"report: {page}"]))
     if not report.is_met:
         raise typer.Exit(EXIT_BUDGET_MISSED)
@@ -270,8 +279,10 @@ def run(
 @app.command()
 def report(run: RunPath) -> None:
     """Write the report of a run: one HTML file that needs nothing else."""
+    from toolchain.report.page import write_report
+
     folder, _ = _open_run(run)
-    _show(str(_write_report(folder)))
+    _show(str(write_report(folder)))
 
 
 @tables_app.command("show")
@@ -305,8 +316,12 @@ def zoo_show(
     """Count a network: parameters (batch norm apart), MACs, memory."""
     from toolchain.count import count
     from toolchain.draw import draw_svg
+    from toolchain.zoo import make_network, read_network
 
-    graph = _graph(name, source)
+    if (name is None) == (source is None):
+        raise typer.BadParameter("give the name of a network, or --from FILE.json")
+    with _usage():
+        graph = read_network(source) if source else make_network(str(name))
     counts = count(graph).to_json()
     if svg:
         _write(svg, draw_svg(graph).encode())
@@ -587,38 +602,3 @@ def _benchmark(
             network, runner, kernels=kernels_of(network), budget=budget, settings=settings,
             model=model, on_progress=show,
         )  # fmt: skip
-
-
-def _write_report(folder: RunDirectory) -> Path:
-    from toolchain.report.page import write_report
-
-    return write_report(folder)
-
-
-def _graph(name: str | None, source: Path | None) -> Graph:
-    from toolchain.graph import graph_from_json
-    from toolchain.zoo import make_network
-
-    if (name is None) == (source is None):
-        raise typer.BadParameter("give the name of a network, or --from FILE.json")
-    if name is not None:
-        return make_network(name)
-    assert source is not None
-    try:
-        return graph_from_json(json.loads(source.read_text()))
-    except (OSError, ValueError) as error:
-        raise typer.BadParameter(f"cannot read a graph from {source}: {error}") from None
-
-
-def _answer(found: dict[str, Any]) -> str:
-    best = found["best"]
-    latency = "" if best["p50_ms"] is None else f"{best['p50_ms']:.3f} ms predicted, "
-    return (
-        f"best of {found['evaluations']} trained: {best['genotype']}\n"
-        f"  proxy accuracy {best['metric']:.2%}, {latency}{best['macs'] / 1e6:.2f} M MACs, "
-        f"{best['params']:,} parameters; the search took {found['cpu_s']:.0f} CPU seconds"
-    )
-
-
-def _accuracy(tested: dict[str, Any]) -> str:
-    return f"test accuracy {tested['accuracy']:.2%} on {tested['images']} images"

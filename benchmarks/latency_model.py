@@ -10,6 +10,7 @@ probe or a calibration network, are measured end to end in interleaved sessions 
 from __future__ import annotations
 
 import argparse
+import shutil
 import tempfile
 import time
 from collections import defaultdict
@@ -45,34 +46,34 @@ def main() -> None:
     parser.add_argument("--networks", type=int, default=100)
     parser.add_argument("--outlines", nargs="+", choices=OUTLINES, default=list(OUTLINES))
     parser.add_argument("--sessions", type=int, default=4)
+    parser.add_argument("--journals", type=Path, help="keep tables and journals in this folder")
     parser.add_argument("-o", "--output", type=Path)
     options = parser.parse_args()
     runner = HostRunner()
-    results = {
-        name: _outline(OUTLINES[name], runner, options.networks, options.sessions)
-        for name in options.outlines
-    }
+    results = {name: _outline(name, runner, options) for name in options.outlines}
     seeds = {"profile": 1, "test networks": TEST_SEED}
     report("latency model", {"seeds": seeds, "outlines": results}, options.output)
 
 
-def _outline(
-    space: ShrinkCnnSpace, runner: HostRunner, networks: int, sessions: int
-) -> dict[str, Any]:
+def _outline(name: str, runner: HostRunner, options: argparse.Namespace) -> dict[str, Any]:
+    space = OUTLINES[name]
     pool = [
         Probe(subject=one.genotype, kernels=one.kernels, build=one.build)
         for one in probe_networks(space, 1)
     ]
-    unseen = _unseen(space, {probe.subject for probe in pool}, networks)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    unseen = _unseen(space, {probe.subject for probe in pool}, options.networks)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
         start = time.monotonic()
         table = profile_table(
             pool, runner, folder / "host.table", ProfileSettings(),
             space="shrinkcnn", seed=1, resume=False,
         )  # fmt: skip
         profile_s = time.monotonic() - start
-        measured = _measure(unseen, runner, folder, sessions)
+        measured = _measure(unseen, runner, folder, options.sessions)
+        if options.journals:
+            kept = options.journals / name.replace(", ", "-").replace(" ", "-")
+            shutil.copytree(folder, kept, ignore=shutil.ignore_patterns("*.tflite"))
     model = LatencyModel(table)
     errors, isolated, within_p95, steady = [], [], [], []
     for probe in unseen:
@@ -89,6 +90,14 @@ def _outline(
         "test_networks_with_an_undisturbed_session": sum(steady),
         "calibrated": _summary(np.array(errors)),
         "sum_of_kernels_alone": _summary(np.array(isolated)),
+        "networks": {
+            probe.subject: {
+                "predicted_ms": model.predict(probe.kernels).p50_ms,
+                "sessions_ms": [round(one.ms, 6) for one in measured[probe.subject]],
+                "disturbed": [round(one.disturbed, 2) for one in measured[probe.subject]],
+            }
+            for probe in unseen
+        },
         "measured_under_p95": float(np.mean(within_p95)),
         "measured_ms": [float(v) for v in np.percentile([median_ms(m) for m in measured.values()],
                                                         (0, 50, 100))],

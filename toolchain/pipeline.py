@@ -7,7 +7,7 @@ caller profiles before and benchmarks after, with the device of its choice.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -139,6 +139,22 @@ def found(run: RunDirectory) -> dict[str, Any]:
     if not run.has(SEARCH):
         raise RunUnusable(f"the search in {run.path} has not finished; go on with --resume")
     return run.read_json(SEARCH)
+
+
+def describe_answer(record: Mapping[str, Any]) -> str:
+    """The content of ``search.json`` in two lines."""
+    best = record["best"]
+    latency = "" if best["p50_ms"] is None else f"{best['p50_ms']:.3f} ms predicted, "
+    return (
+        f"best of {record['evaluations']} trained: {best['genotype']}\n"
+        f"  proxy accuracy {best['metric']:.2%}, {latency}{best['macs'] / 1e6:.2f} M MACs, "
+        f"{best['params']:,} parameters; the search took {record['cpu_s']:.0f} CPU seconds"
+    )
+
+
+def describe_test(record: Mapping[str, Any]) -> str:
+    """The content of ``test.json`` in one line."""
+    return f"test accuracy {record['accuracy']:.2%} on {record['images']} images"
 
 
 def train_network(

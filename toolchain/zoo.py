@@ -7,11 +7,13 @@ Sources:
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 
 from toolchain.errors import NameUnknown
-from toolchain.graph import Graph
+from toolchain.graph import Graph, graph_from_json
 from toolchain.spaces.shrinkcnn import ShrinkCnnSpace
 
 SHRINKCNN_CELL = "s0.s0.s01.c02"
@@ -52,3 +54,15 @@ def make_network(name: str) -> Graph:
     if name not in ZOO:
         raise NameUnknown("network", name, ZOO)
     return replace(ZOO[name](), name=name)
+
+
+def read_network(path: Path) -> Graph:
+    """A network from a JSON file that holds its graph.
+
+    Raises:
+        ValueError: the file cannot be read, or holds no graph.
+    """
+    try:
+        return graph_from_json(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"cannot read a graph from {path}: {error}") from None
