@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 
-# A job started in the background inherits an ignored SIGINT; tests of Ctrl-C, and the processes
-# that they start, need Python's own handling of it.
+# A job in the background, or under nohup, inherits ignored signals and hands them on to every
+# process it starts. Tests of Ctrl-C and of broken links need them to arrive.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
