@@ -361,3 +361,17 @@ def test_a_table_of_another_target_is_not_added_to(pool: list[Probe], profiled: 
     with pytest.raises(TargetMismatch, match=r"device is 'Pixel 8' against 'host'; threads is 4"):
         measure_missing(replace(profiled.table, target=other), pool, runner, SETTINGS)
     assert runner.calls == 0
+
+
+def test_networks_disturbed_in_every_session_do_not_calibrate(target: Target) -> None:
+    rows = [probe_row(0, 0.0, 2.0, 0.5), *network_rows()]
+    slowed = [
+        replace(row, session=1, subject=f"{row.subject} slowed") for row in network_rows(1.0)
+    ]
+    for row in slowed[:8]:
+        payload = {**row.payload, "median_ms": 1.5 * row.payload["median_ms"]}
+        rows.append(replace(row, payload=payload))
+    fit = build(target, rows).calibration
+    assert fit is not None
+    assert fit.networks == len(network_rows())
+    assert fit.worst_error < 1e-6
