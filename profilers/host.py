@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -51,6 +51,9 @@ class HostRunner:
             threads=self.threads,
             clock="thread-cpu" if self.threads == 1 else "wall",
         )
+
+    def prepare(self, paths: Sequence[Path]) -> None:
+        """Nothing to do: the files are here."""
 
     def operators(self, path: Path, *, runs: int, warmup: int) -> OperatorSession:
         """Times of every operator; of each, the faster half of the undisturbed runs."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -59,6 +59,9 @@ class Runner(Protocol):
     def target(self) -> Target:
         """Where the times come from."""
 
+    def prepare(self, paths: Sequence[Path]) -> None:
+        """Get ready for measuring these files, a batch of them, without a pause in between."""
+
     def operators(self, path: Path, *, runs: int, warmup: int) -> OperatorSession:
         """Times of every operator.
 
@@ -74,4 +77,4 @@ class Runner(Protocol):
         """
 
     def conditions(self) -> Mapping[str, str | float]:
-        """What the machine is like just now: load, MHz, temperature, time."""
+        """What the machine was like in the last session: load, MHz, temperature, time."""

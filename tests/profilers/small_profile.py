@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +26,9 @@ class CountingRunner:
     @property
     def target(self) -> Target:
         return self._host.target
+
+    def prepare(self, paths: Sequence[Path]) -> None:
+        self._host.prepare(paths)
 
     def operators(self, path: Path, *, runs: int, warmup: int) -> OperatorSession:
         self._count()

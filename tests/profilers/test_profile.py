@@ -19,12 +19,12 @@ from latency_tables.table import LatencyTable
 from latency_tables.target import Target
 from profilers.errors import JournalExists, JournalMismatch, OperatorsDiffer
 from profilers.journal import Journal, JournalRow
+from profilers.journal_table import build_table
+from profilers.measure import measure
 from profilers.probes import Probe, choose_probes
 from profilers.profile import (
     CALIBRATION_NETWORKS,
-    build_table,
     calibration_networks,
-    measure,
     measure_missing,
     profile_table,
 )
@@ -375,3 +375,17 @@ def test_networks_disturbed_in_every_session_do_not_calibrate(target: Target) ->
     assert fit is not None
     assert fit.networks == len(network_rows())
     assert fit.worst_error < 1e-6
+
+
+def test_sessions_of_a_batch_that_drifted_count_as_disturbed(target: Target) -> None:
+    def with_batch(row: JournalRow, batch: int) -> JournalRow:
+        return replace(row, payload={**row.payload, "batch": batch})
+
+    drifting = canary_rows(1.0, 1.2, 1.2)  # rose over batch 0, stayed over batch 1
+    slow, fast = probe_row(0, 0.0, 3.0, 0.9), probe_row(1, 0.0, 2.0, 0.5)
+    rows = [with_batch(slow, 0), with_batch(fast, 1), *network_rows(), *drifting]
+    table = build_table(rows, target, RECORDED)
+    assert table[WIDE].median_ms == 2.0
+    assert table[NARROW].median_ms == 0.5
+    steady = build_table([*rows[:-3], *canary_rows(1.0, 1.0, 1.0)], target, RECORDED)
+    assert steady[WIDE].median_ms == 2.5

@@ -3,13 +3,22 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 
-import pytest
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
 from latency_tables.kernel import make_kernel
 from profilers.probes import Probe
-from profilers.schedule import CANARY_EVERY, ROUNDS_PER_SESSION, Schedule, Task
+from profilers.schedule import (
+    BATCH,
+    DRIFT,
+    NARROW,
+    ROUNDS_PER_SESSION,
+    Batch,
+    Schedule,
+    Task,
+    has_drifted,
+)
 
 KERNEL = make_kernel("clamp", ((1, 4, 4, 1),), (1, 4, 4, 1))
 
@@ -20,10 +29,15 @@ def named(prefix: str, count: int) -> list[Probe]:
     ]
 
 
-def carried_out(schedule: Schedule, is_good: Callable[[Task], bool]) -> Iterator[Task]:
-    for task in schedule:
-        yield task
-        schedule.settle(task, is_good=is_good(task))
+def carried_out(
+    schedule: Schedule,
+    is_good: Callable[[Task], bool] = lambda _: True,
+    ms: Callable[[Task], float] = lambda _: 1.0,
+) -> Iterator[Task]:
+    for batch in schedule:
+        for task in batch.tasks:
+            yield task
+            schedule.settle(task, ms(task), is_good=is_good(task))
 
 
 def make_schedule(
@@ -33,7 +47,7 @@ def make_schedule(
 
 
 def counts(tasks: list[Task]) -> Counter[str]:
-    return Counter(task.subject for task in tasks if task.role != "canary")
+    return Counter(task.subject for task in tasks)
 
 
 sizes = st.integers(0, 30)
@@ -92,7 +106,7 @@ def test_the_order_depends_on_the_seed_alone() -> None:
 
 
 def test_every_network_has_its_turn_before_any_has_the_next() -> None:
-    tasks = [task for task in make_schedule() if task.role != "canary"]
+    tasks = list(carried_out(make_schedule(), lambda _: False))
     rounds = [tasks[start : start + 11] for start in range(0, len(tasks), 11)]
     assert len(rounds) == 3 * ROUNDS_PER_SESSION
     for number, turn in enumerate(rounds):
@@ -101,36 +115,52 @@ def test_every_network_has_its_turn_before_any_has_the_next() -> None:
     assert [t.subject for t in rounds[0]] != [t.subject for t in rounds[1]]
 
 
-def test_the_canary_is_measured_first_and_then_at_even_distances() -> None:
-    tasks = list(carried_out(make_schedule(30, 15, 2), lambda _: True))
-    places = [index for index, task in enumerate(tasks) if task.role == "canary"]
-    assert places == list(range(0, len(tasks), CANARY_EVERY + 1))
-    assert len(places) == 5
-    canaries = [tasks[place] for place in places]
-    assert {task.probe.subject for task in canaries} == {"n0"}
-    assert [task.session for task in canaries] == list(range(5))
+@given(st.lists(st.floats(0.5, 2), min_size=6, max_size=6))
+def test_a_network_whose_sessions_disagree_is_measured_on(values_ms: list[float]) -> None:
+    schedule = Schedule(named("p", 1), [], sessions=3, seed=0)
+    tried = len(list(carried_out(schedule, ms=lambda task: values_ms[task.session])))
+
+    def agree(taken: list[float]) -> bool:
+        return max(taken) - min(taken) <= NARROW * float(np.median(taken))
+
+    assert tried == next((n for n in range(3, 6) if agree(values_ms[:n])), 6)
 
 
-def test_a_disturbed_canary_is_not_repeated() -> None:
-    def run(is_good: bool) -> int:
-        tasks = carried_out(make_schedule(), lambda task: task.role != "canary" or is_good)
-        return sum(task.role == "canary" for task in tasks)
-
-    assert run(True) == run(False)
+def test_every_batch_lies_between_two_canaries_which_neighbours_share() -> None:
+    schedule = make_schedule(30, 15, 2)
+    batches: list[Batch] = []
+    for batch in schedule:
+        batches.append(batch)
+        for task in batch.tasks:
+            schedule.settle(task, 1.0, is_good=True)
+    assert [len(batch.tasks) for batch in batches] == [BATCH, BATCH, 5] * 2
+    assert [batch.number for batch in batches] == list(range(6))
+    for batch in batches:
+        canary = named("n", 1)[0]
+        assert batch.before == Task("canary", canary, batch.number)
+        assert batch.after == Task("canary", canary, batch.number + 1)
 
 
 def test_without_networks_there_is_no_canary() -> None:
-    tasks = list(carried_out(make_schedule(networks=0), lambda _: True))
-    assert {task.role for task in tasks} == {"probe"}
+    for batch in make_schedule(networks=0):
+        assert batch.before is None
+        assert batch.after is None
 
 
-def test_progress_counts_undisturbed_sessions() -> None:
+def test_progress_counts_undisturbed_sessions_and_the_last_when_they_agree() -> None:
     schedule = make_schedule(1, 0, 2)
     progress = []
-    verdicts = iter([False, True, False, True])
-    for task in schedule:
-        schedule.settle(task, is_good=next(verdicts))
+    verdicts = iter([(1.0, False), (1.0, True), (2.0, True), (1.5, True)])
+    for batch in schedule:
+        (task,) = batch.tasks
+        ms, is_good = next(verdicts)
+        schedule.settle(task, ms, is_good=is_good)
         progress.append(schedule.done)
-    assert progress == [0, 1, 1, 2]
-    with pytest.raises(StopIteration):
-        next(verdicts)
+    assert progress == [0, 1, 1, 1]
+
+
+@given(st.floats(0.001, 1e3))
+def test_drift_is_told_in_both_directions(ms: float) -> None:
+    assert has_drifted(ms, ms * (1 + DRIFT) * 1.01)
+    assert has_drifted(ms * (1 + DRIFT) * 1.01, ms)
+    assert not has_drifted(ms, ms * (1 + DRIFT) * 0.99)
