@@ -521,7 +521,7 @@ def _profile(
     from toolchain.spaces.space import space_to_json
 
     with _usage():
-        settings = ProfileSettings(sessions=sessions, threads=runner.threads)
+        settings = ProfileSettings(sessions=sessions)
     described = json.dumps(space_to_json(space), sort_keys=True)
     _make_folder(output.parent)
     with _progress("profile") as show:
@@ -595,7 +595,7 @@ def _benchmark(
     from toolchain.export.artifact import kernels_of
 
     with _usage():
-        settings = benchmark_settings(sessions, runner.threads)
+        settings = benchmark_settings(sessions)
         model = LatencyModel(table) if table else None
     with _progress("benchmark") as show:
         return benchmark(

@@ -20,7 +20,9 @@ class Measurement:
     Attributes:
         subject: what was measured: a genotype or a file name.
         target: where it was measured.
-        sessions_ms: one tuple of latencies for each session (a freshly loaded model).
+        sessions_ms: one tuple of latencies for each session (a freshly loaded model); a device
+            that tells no more than the median of a session has one latency in each.
+        runs: how many runs these latencies stand for.
         warmup: runs before each session that were not counted.
         conditions: what else was read at the time: load, MHz, celsius, taken_at.
     """
@@ -28,6 +30,7 @@ class Measurement:
     subject: str
     target: Target
     sessions_ms: tuple[tuple[float, ...], ...]
+    runs: int
     warmup: int
     conditions: Mapping[str, str | float] = field(default_factory=dict)
 
@@ -39,11 +42,6 @@ class Measurement:
     def samples_ms(self) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
         """All samples of all sessions."""
         return np.concatenate([np.asarray(session) for session in self.sessions_ms])
-
-    @property
-    def count(self) -> int:
-        """Number of samples."""
-        return sum(map(len, self.sessions_ms))
 
     @property
     def median_ms(self) -> float:

@@ -13,6 +13,7 @@ from latency_tables.budget import Budget, Latency
 from latency_tables.kernel import Kernel
 from latency_tables.measurement import Measurement
 from latency_tables.model import LatencyModel
+from profilers.errors import OperatorsDiffer
 from profilers.runner import LatencySession, OperatorSession, Runner
 from profilers.schedule import ROUNDS_PER_SESSION
 from profilers.sessions import SessionValue, is_disturbed, median_ms, that_count
@@ -26,13 +27,13 @@ MIN_SESSIONS = 2
 """Fewer sessions have no interval."""
 
 
-def benchmark_settings(sessions: int = 5, threads: int = 1) -> ProfileSettings:
+def benchmark_settings(sessions: int = 5) -> ProfileSettings:
     """Settings of a benchmark: more runs a session than a profile, since there is one network.
 
     Raises:
-        ValueError: sessions or threads are less than 1.
+        ValueError: sessions are less than 1.
     """
-    return ProfileSettings(sessions=sessions, runs=RUNS, warmup=WARMUP, threads=threads)
+    return ProfileSettings(sessions=sessions, runs=RUNS, warmup=WARMUP)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +64,7 @@ class BenchmarkReport:
         predicted: from the table; None without one.
         budget: the limit asked for; None for none.
         kernels: in execution order.
+        note: why there are no times of single operators; empty where there are.
     """
 
     file: str
@@ -71,6 +73,7 @@ class BenchmarkReport:
     predicted: Latency | None
     budget: Budget | None
     kernels: tuple[KernelComparison, ...]
+    note: str = ""
 
     @property
     def relative_error(self) -> float | None:
@@ -100,7 +103,7 @@ class BenchmarkReport:
         measured = self.measurement
         lines = [
             f"{self.file}: measured {measured.median_ms:.3f} ms (95% interval {low:.3f} to "
-            f"{high:.3f}, {measured.count} runs in {len(measured.sessions_ms)} sessions)"
+            f"{high:.3f}, {measured.runs} runs in {len(measured.sessions_ms)} sessions)"
         ]
         if self.predicted:
             lines.append(
@@ -111,6 +114,8 @@ class BenchmarkReport:
             verdict = "MET" if self.is_met else "MISSED"
             sure = "" if self.is_certain else " (within measuring error)"
             lines.append(f"  budget {self.budget.limit_ms:g} ms: {verdict}{sure}")
+        if self.note:
+            lines.append(f"  no times of single operators: {self.note}")
         return "\n".join(lines)
 
     def to_json(self) -> dict[str, Any]:
@@ -122,7 +127,7 @@ class BenchmarkReport:
             "measured_ms": self.measurement.median_ms,
             "interval_ms": list(self.interval_ms),
             "iqr_ms": self.measurement.iqr_ms,
-            "samples": self.measurement.count,
+            "runs": self.measurement.runs,
             "sessions": len(self.measurement.sessions_ms),
             "session_medians_ms": [float(np.median(one)) for one in self.measurement.sessions_ms],
             "is_stable": self.measurement.is_stable,
@@ -135,6 +140,7 @@ class BenchmarkReport:
             "verdict": {True: "met", False: "missed", None: None}[self.is_met],
             "is_certain": self.is_certain,
             "kernels": [vars(kernel) for kernel in self.kernels],
+            "note": self.note,
         }
 
 
@@ -162,7 +168,7 @@ def benchmark(
     Raises:
         ValueError: there is but one session.
         TargetMismatch: the table is of another target than the runner's.
-        OperatorsDiffer: other operators ran than ``kernels``.
+        OperatorsDiffer: other operators ran than ``kernels``, or these cannot be told.
         KernelMissing: the table lacks one of the kernels.
         ModelRejected: the runtime does not take the file.
     """
@@ -170,8 +176,10 @@ def benchmark(
         raise ValueError(f"a benchmark needs {MIN_SESSIONS} sessions, got {settings.sessions}")
     if model is not None:
         model.table.target.require_same(runner.target)
+    runner.prepare([path])
     latencies: list[LatencySession] = []
     operators: list[OperatorSession] = []
+    note = ""
     for _ in range(settings.sessions * ROUNDS_PER_SESSION):
         steady = sum(not is_disturbed(session) for session in latencies)
         if steady == settings.sessions:
@@ -179,21 +187,26 @@ def benchmark(
         if on_progress:
             on_progress(steady, settings.sessions, path.name)
         latencies.append(runner.latencies(path, runs=settings.runs, warmup=settings.warmup))
-        operators.append(runner.operators(path, runs=settings.runs, warmup=settings.warmup))
+        if not note:
+            try:
+                session = runner.operators(path, runs=settings.runs, warmup=settings.warmup)
+            except OperatorsDiffer as error:
+                if kernels is not None:
+                    raise
+                note = str(error)
+            else:
+                operators.append(session)
     if on_progress:
         on_progress(settings.sessions, settings.sessions, path.name)
-    names = [operator.name for operator in operators[0].operators]
+    names = [operator.name for operator in operators[0].operators] if operators else []
     if kernels is not None:
         match_events(names, kernels)
+    counted = that_count(latencies, lambda one: float(np.median(one.samples_ms)), MIN_SESSIONS)
     measurement = Measurement(
         subject=path.name,
         target=runner.target,
-        sessions_ms=tuple(
-            session.samples_ms
-            for session in that_count(
-                latencies, lambda one: float(np.median(one.samples_ms)), MIN_SESSIONS
-            )
-        ),
+        sessions_ms=tuple(session.samples_ms for session in counted),
+        runs=sum(session.runs for session in counted),
         warmup=settings.warmup,
         conditions={
             **runner.conditions(),
@@ -217,6 +230,7 @@ def benchmark(
         predicted=model.predict(kernels) if model and kernels else None,
         budget=budget,
         kernels=_compare(names, measured, kernels, model),
+        note=note,
     )
 
 

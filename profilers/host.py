@@ -76,7 +76,8 @@ class HostRunner:
             model.fill_inputs(INPUT_SEED)
             model.time_runs(1, warmup)
             gated = self._gate.take(lambda: model.time_runs(1, 0).samples_ms[0], 2 * runs)
-        return LatencySession(samples_ms=faster_half(gated.runs), disturbed=gated.disturbed)
+        kept_ms = faster_half(gated.runs)
+        return LatencySession(samples_ms=kept_ms, runs=len(kept_ms), disturbed=gated.disturbed)
 
     def conditions(self) -> Mapping[str, str | float]:
         """Load average over a minute and the time."""

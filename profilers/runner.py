@@ -19,7 +19,8 @@ class OperatorTimes:
 
     Attributes:
         name: the runtime's name for it.
-        samples_ms: one time for each run that was kept.
+        samples_ms: one time for each run that was kept; their mean alone where the device tells
+            no more.
     """
 
     name: str
@@ -44,11 +45,14 @@ class LatencySession:
     """End-to-end latencies of a network, freshly loaded, without a profiler.
 
     Attributes:
-        samples_ms: one for each run that was kept.
+        samples_ms: one for each run that was kept; the median alone where the device tells no
+            more.
+        runs: how many runs these stand for.
         disturbed: share of them that other load disturbed, in [0, 1].
     """
 
     samples_ms: tuple[float, ...]
+    runs: int
     disturbed: float
 
 

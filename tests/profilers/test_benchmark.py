@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -147,10 +147,13 @@ class ScriptedRunner:
         self.taken = 0
         self._sessions = sessions
 
+    def prepare(self, paths: Sequence[Path]) -> None:
+        assert [path.name for path in paths] == ["net.tflite"]
+
     def latencies(self, path: Path, *, runs: int, warmup: int) -> LatencySession:
         ms, disturbed = self._sessions[self.taken]
         self.taken += 1
-        return LatencySession(samples_ms=(ms,) * runs, disturbed=disturbed)
+        return LatencySession(samples_ms=(ms,) * runs, runs=runs, disturbed=disturbed)
 
     def operators(self, path: Path, *, runs: int, warmup: int) -> OperatorSession:
         ms, disturbed = self._sessions[self.taken - 1]
@@ -208,6 +211,7 @@ def judged(target: Target, limit_ms: float | None, *medians_ms: float) -> Benchm
         subject="net.tflite",
         target=target,
         sessions_ms=tuple((ms,) for ms in medians_ms),
+        runs=40,
         warmup=1,
     )
     return BenchmarkReport(
