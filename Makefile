@@ -5,7 +5,7 @@ STAMP := $(VENV)/.installed
 export GOMP_SPINCOUNT := 0
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: setup demo test check clean
+.PHONY: setup demo test check phone clean
 
 setup: $(STAMP)
 
@@ -28,6 +28,9 @@ check: setup
 
 test: check
 	$(BIN)/python -m pytest
+
+phone: setup
+	@$(BIN)/python tests/phone/phone.py
 
 clean:
 	rm -rf runs build dist *.egg-info

@@ -81,6 +81,13 @@ class Device(Protocol):
     def close(self) -> None:
         """Let go of the device; the next verb connects anew."""
 
+    def wait_until_reachable(self, timeout_s: float) -> None:
+        """Connect, however often it takes.
+
+        Raises:
+            DeviceUnreachable: It has not come back in time.
+        """
+
 
 def require_success(serial: str, result: CommandResult, task: str) -> bytes:
     """Standard output of a command that had to succeed.

@@ -9,9 +9,18 @@ DeviceError
 ├── DeviceUnauthorized       the phone does not trust this machine (yet)
 ├── DevicePermissionDenied   this user may not open the USB device
 ├── DeviceBusy               another program holds the device
+│   └── DeviceLeased         another run of ours uses the device
+├── DeviceAmbiguous          the name fits several devices
 ├── DeviceTimeout            no answer in time
 │   └── CommandTimeout       a command ran longer than it may; it was killed
 ├── CommandFailed            a command that had to succeed did not
+├── ConditionRefused         a setting of the phone did not take
+├── ConditionsNotRestored    a setting of the phone could not be put back
+├── CpuMaskUnfit             the wanted CPUs are not there
+├── DeviceNotReady           measured now, it would give wrong figures
+│   ├── BatteryLow
+│   ├── ScreenOff
+│   └── TooHot
 ├── InfoUnreadable           what the device tells about itself makes no sense
 ├── OutputTooLarge           a command or file gave more bytes than allowed
 ├── ServiceRefused           the device does not offer that service
@@ -20,7 +29,8 @@ DeviceError
 │   │   └── NoSpace
 │   └── PullFailed
 ├── ProtocolViolation        what arrived is not ADB
-└── AdbKeyUnusable           this machine's RSA key cannot be read or made
+├── AdbKeyUnusable           this machine's RSA key cannot be read or made
+└── LeaseUnusable            the files that tell who uses which device cannot be written
 """
 
 from __future__ import annotations
@@ -114,6 +124,32 @@ class DeviceBusy(DeviceError):
     default_remedy = "end the program that uses the phone; `adb kill-server` if it is adb"
 
 
+class DeviceLeased(DeviceBusy):
+    """Another run of ours, maybe in another process, uses the device.
+
+    Attributes:
+        holder_pids: The processes that do.
+    """
+
+    default_remedy = "wait for it to end, or end it"
+
+    def __init__(
+        self,
+        serial: str,
+        what: str,
+        remedy: str | None = None,
+        holder_pids: frozenset[int] = frozenset(),
+    ) -> None:
+        super().__init__(serial, what, remedy)
+        self.holder_pids = holder_pids
+
+
+class DeviceAmbiguous(DeviceError):
+    """The name fits several devices, none of which is taken by chance."""
+
+    default_remedy = "name one of them"
+
+
 class DeviceTimeout(DeviceError):
     """The device did not answer in time."""
 
@@ -124,6 +160,44 @@ class CommandTimeout(DeviceTimeout):
 
 class CommandFailed(DeviceError):
     """A command that had to succeed ended with another exit code than 0."""
+
+
+class ConditionRefused(DeviceError):
+    """A setting that a measurement needs did not take."""
+
+    default_remedy = "change it on the phone by hand, or measure without it"
+
+
+class ConditionsNotRestored(DeviceError):
+    """Settings changed for a measurement could not be put back."""
+
+    default_remedy = "the next measurement on this phone puts them back; or do it by hand"
+
+
+class CpuMaskUnfit(DeviceError):
+    """The wanted CPUs are no CPUs of the device."""
+
+
+class DeviceNotReady(DeviceError):
+    """Measured at present, the device would give wrong figures."""
+
+
+class BatteryLow(DeviceNotReady):
+    """The battery is so low that phones save power."""
+
+    default_remedy = "charge it first"
+
+
+class ScreenOff(DeviceNotReady):
+    """The screen is off and does not wake, so the phone may fall asleep."""
+
+    default_remedy = "press the power button"
+
+
+class TooHot(DeviceNotReady):
+    """The phone is so hot that it slows down."""
+
+    default_remedy = "take it out of its case and the sun, onto cool metal or before a fan"
 
 
 class InfoUnreadable(DeviceError):
@@ -166,3 +240,9 @@ class ProtocolViolation(DeviceError):
 
 class AdbKeyUnusable(DeviceError):
     """The RSA key that identifies this machine to phones cannot be read or made."""
+
+
+class LeaseUnusable(DeviceError):
+    """The files that tell other processes who uses which device cannot be written."""
+
+    default_remedy = "make the folder writable, or name another one in POCKETNAS_CACHE"

@@ -83,6 +83,9 @@ class HostDevice:
     def close(self) -> None:
         """Nothing is held."""
 
+    def wait_until_reachable(self, timeout_s: float) -> None:
+        """It always is."""
+
     def _collect(
         self, stdout: IO[bytes], stderr: IO[bytes], deadline: float
     ) -> tuple[bytes, bytes]:

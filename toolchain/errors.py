@@ -9,6 +9,7 @@ ToolchainError
 ├── BudgetUnreachable    no network of the space keeps the budget; names the fastest seen
 ├── RunUnusable          a folder is no run, is in use, or was made with other settings
 ├── ExportFailed         a network cannot be lowered, or the result computes something else
+├── NotInteger           a quantized network would still compute in floating point
 ├── ArtifactUnusable     the card of an exported model, or the model, is missing or damaged
 └── WorkerLost           an item whose worker process died each time it was tried
 """
@@ -64,6 +65,10 @@ class RunUnusable(ToolchainError):
 
 class ExportFailed(ToolchainError):
     """A network cannot be lowered to TFLite, or what came out computes something else."""
+
+
+class NotInteger(ToolchainError):
+    """Operators of a quantized network would still compute in floating point."""
 
 
 class ArtifactUnusable(ToolchainError):

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from latency_tables.model import LatencyModel
@@ -24,12 +25,13 @@ from toolchain.evaluation import ProxyEvaluator, ProxyTraining, prepare
 from toolchain.executors import ProcessExecutor
 from toolchain.export.artifact import Artifact, Normalization
 from toolchain.export.export import export_network
+from toolchain.export.quantize import quantize_artifact
 from toolchain.methods.candidate import Appraiser, Candidate
 from toolchain.methods.method import METHODS
 from toolchain.module import GraphModule
 from toolchain.run_dir import TABLE, RunDirectory
 from toolchain.spaces.space import space_kernels
-from toolchain.tasks.classification import ClassificationData
+from toolchain.tasks.classification import ClassificationData, ImageSet
 from toolchain.train.checkpoint import load_weights, save_weights
 from toolchain.train.epoch import Step, evaluate, normalize, place
 from toolchain.train.loop import EpochReport, train
@@ -47,6 +49,12 @@ HELD_OUT_SHARE = 0.1
 
 PARITY_IMAGES = 200
 """Test images on which the exported network is compared with the trained one."""
+
+CALIBRATION_IMAGES = 200
+"""Training images that give the ranges of an int8 network's activations, unless said otherwise."""
+
+HELD_OUT_IMAGES = 1000
+"""Test images, from all over the test set, on which int8 and float networks are compared."""
 
 
 def make_appraiser(config: RunConfig, table: LatencyTable | None) -> Appraiser:
@@ -222,3 +230,46 @@ def export(run: RunDirectory, config: RunConfig, data: ClassificationData) -> Ar
         genotype=genotype,
         normalization=Normalization(mean=data.test.mean, std=data.test.std),
     )
+
+
+def quantize(
+    run: RunDirectory,
+    config: RunConfig,
+    data: ClassificationData,
+    artifact: Artifact,
+    *,
+    calibration_images: int = CALIBRATION_IMAGES,
+) -> Artifact:
+    """Make an int8 file of the exported network, ``network.int8.tflite``, with its own card.
+
+    Args:
+        run: the folder.
+        config: its seed draws the calibration images.
+        data: training images calibrate; test images show how far the outputs moved.
+        artifact: the float network, as ``export`` returned it.
+        calibration_images: how many training images to draw; all where there are fewer.
+
+    Raises:
+        NotInteger: operators would still compute in floating point.
+        ExportFailed: the quantizer does not take the network.
+        ValueError: no calibration image is asked for.
+    """
+    if calibration_images < 1:
+        raise ValueError(f"calibration needs 1 image or more, got {calibration_images}")
+    generator = torch.Generator().manual_seed(config.seed)
+    drawn_N = torch.randperm(len(data.train), generator=generator)[:calibration_images]
+    compared = min(HELD_OUT_IMAGES, len(data.test))
+    held_out = data.test.select(torch.arange(compared) * len(data.test) // compared)
+    return quantize_artifact(
+        artifact,
+        run.path / f"{artifact.path.stem}.int8.tflite",
+        _pixels(data.train.select(drawn_N)),
+        _pixels(held_out),
+        held_out.labels.numpy(),
+    )
+
+
+def _pixels(images: ImageSet) -> npt.NDArray[np.float32]:
+    """Normalised images as the exported files take them, but for the order of the axes."""
+    normalized = normalize(images.images, images, torch.device("cpu"))
+    return normalized.contiguous().numpy(force=True)

@@ -105,11 +105,7 @@ class AdbPhone:
             link.close()
 
     def wait_until_reachable(self, timeout_s: float) -> None:
-        """Connect, however often it takes.
-
-        Raises:
-            DeviceUnreachable: It has not come back in time.
-        """
+        """See Device.wait_until_reachable."""
         deadline = time.monotonic() + timeout_s
         while True:
             try:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass
 from typing import NoReturn
+from weakref import WeakSet
 
 from device_farm.adb.deadline_socket import DeadlineSocket
 from device_farm.adb.foreign import own_errors
@@ -24,6 +26,9 @@ from device_farm.errors import (
 )
 
 _READ_BYTES = 1 << 16
+# Any other could smuggle a request: the server splits `host-serial:SERIAL:features` at colons,
+# and a phone chooses its serial, such as `x:forward:tcp:1234;tcp`.
+_PLAIN_SERIAL = re.compile(r"[^:]+(:[0-9]{1,5})?")
 # What the server says, in the order in which to look for it.
 _REFUSALS: tuple[tuple[str, type[DeviceError]], ...] = (
     ("unauthorized", DeviceUnauthorized),
@@ -71,8 +76,11 @@ class AdbServer:
 
     def query(self, request: str, timeout_s: float) -> str:
         """The server's answer to a request such as `host:devices`."""
-        deadline = time.monotonic() + timeout_s
-        stream = self.open(str(self), [request.encode()], deadline)
+        return self.ask(str(self), [request.encode()], time.monotonic() + timeout_s)
+
+    def ask(self, serial: str, requests: list[bytes], deadline: float) -> str:
+        """The answer to the last of several requests on one connection."""
+        stream = self.open(serial, requests, deadline)
         try:
             length = stream.number(deadline)
             return stream.exactly(length, deadline).decode(errors="backslashreplace")
@@ -164,14 +172,19 @@ class ServerLink:
         self.serial = serial
         self.features = features
         self._server = server
+        self._streams: WeakSet[ServerStream] = WeakSet()
 
     def open(self, service: bytes, deadline: float) -> ServerStream:
         """See Link.open."""
         transport = b"host:transport:" + self.serial.encode()
-        return self._server.open(self.serial, [transport, service], deadline)
+        stream = self._server.open(self.serial, [transport, service], deadline)
+        self._streams.add(stream)
+        return stream
 
     def close(self) -> None:
-        """Nothing is held: every stream has its own socket."""
+        """See Link.close; whoever waits for a stream is woken, as on the other routes."""
+        for stream in list(self._streams):
+            stream.close()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,11 +196,15 @@ class ServerRoute:
 
     def connect(self, timeout_s: float) -> ServerLink:
         """See Route.connect."""
-        # `features` is answered from the server's memory: ask the phone itself for a sign of life
         deadline = time.monotonic() + timeout_s
         transport = b"host:transport:" + self.serial.encode()
+        # `features` is answered from the server's memory: ask the phone itself for a sign of life
         self.server.open(self.serial, [transport], deadline).close()
-        features = self.server.query(f"host-serial:{self.serial}:features", timeout_s)
+        if _PLAIN_SERIAL.fullmatch(self.serial):
+            requests = [f"host-serial:{self.serial}:features".encode()]
+        else:
+            requests = [transport, b"host:features"]  # servers before 30 want a lone phone here
+        features = self.server.ask(self.serial, requests, deadline)
         return ServerLink(self.server, self.serial, frozenset(features.split(",")))
 
 

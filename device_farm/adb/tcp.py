@@ -72,8 +72,9 @@ class TcpRoute:
 
     @property
     def serial(self) -> str:
-        """As `adb` writes it."""
-        return f"{self.host}:{self.port}"
+        """As `adb` writes it; an IPv6 address stands in brackets."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
 
     def connect(self, timeout_s: float) -> AdbConnection:
         """See Route.connect."""

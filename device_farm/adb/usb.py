@@ -63,6 +63,43 @@ class UsbRoute:
         return link
 
 
+@dataclass(frozen=True, kw_only=True)
+class UsbPhone:
+    """A phone on a USB port.
+
+    Attributes:
+        serial: Its number; empty when it has none or this user may not read it.
+        port: The port, such as `usb:1-4.2`, as `adb` writes it.
+        problem: Why the serial could not be read.
+    """
+
+    serial: str
+    port: str
+    problem: DeviceError | None
+
+
+def list_usb_phones() -> list[UsbPhone]:
+    """Every phone on USB, usable or not; none is claimed.
+
+    Raises:
+        DeviceNotFound: USB is not available at all, because libusb is absent.
+    """
+    return [_usb_phone(transport) for transport in _all_transports("usb")]
+
+
+def _usb_phone(transport: Any) -> UsbPhone:
+    bus, *hubs = transport.port_path
+    port = f"usb:{bus}-{'.'.join(map(str, hubs))}"
+    problem: DeviceError | None = None
+    serial = ""
+    try:
+        with own_errors(port):
+            serial = transport.serial_number or ""
+    except DeviceError as error:
+        problem = error
+    return UsbPhone(serial=serial, port=port, problem=problem)
+
+
 def _find_transport(serial: str) -> Transport:
     """The transport of the phone with this serial, not yet open."""
     denied: DeviceError | None = None

@@ -4,14 +4,42 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import usb1
 from adb_shell.exceptions import UsbReadFailedError
-from adb_shell.transport.usb_transport import UsbTransport
+from adb_shell.transport.usb_transport import (
+    CLASS,
+    PROTOCOL,
+    SUBCLASS,
+    UsbTransport,
+    interface_matcher,
+)
 
 # How long `close` may have to wait for a thread that reads.
 _TRANSFER_TIMEOUT_S = 0.25
+# A phone that has said nothing for so long has nothing left to say.
+_SILENCE_S = 0.1
+_MAX_DRAIN_S = 5.0
+_DRAIN_BYTES = 1 << 20
+
+
+class _Bus:
+    """What is plugged in at this moment; closes libusb when nothing of it is in use any more."""
+
+    def __init__(self) -> None:
+        self._context = usb1.USBContext()
+        self._context.open()
+
+    def __del__(self) -> None:
+        self._context.close()
+
+    def devices(self) -> Iterator[Any]:
+        """Every device whose description can be read."""
+        devices: Iterator[Any] = self._context.getDeviceIterator(skip_on_error=True)
+        return devices
 
 
 class PatientUsbTransport(UsbTransport):  # type: ignore[misc]  # adb-shell has no annotations
@@ -22,14 +50,36 @@ class PatientUsbTransport(UsbTransport):  # type: ignore[misc]  # adb-shell has 
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
+        self._bus: _Bus | None = None
         self._is_open = False
         self._reading = threading.Lock()
         self._writing = threading.Lock()
 
+    @classmethod
+    def find_all_adb_devices(
+        cls, default_transport_timeout_s: float | None = None
+    ) -> Iterator[PatientUsbTransport]:
+        """A transport for every phone that is plugged in now.
+
+        adb-shell asks one libusb for the life of the process, and that hears of phones from udev:
+        without udev, as in a container, it only knows those that were there at the start.
+        """
+        bus = _Bus()
+        is_phone = interface_matcher(CLASS, SUBCLASS, PROTOCOL)
+        for device in bus.devices():
+            setting = is_phone(device)
+            if setting is not None:
+                transport = cls(device, setting, None, default_transport_timeout_s)
+                transport._bus = bus
+                yield transport
+
     def connect(self, transport_timeout_s: float) -> None:
-        """Open the device and claim its interface."""
+        """Open the device, claim its interface and drop what a client before has left unread."""
+        if self._bus is None:  # libusb does not survive the opening of a device it has closed
+            raise ConnectionAbortedError("the connection was closed")
         super().connect(transport_timeout_s)
         self._is_open = True
+        self._drain()
 
     def bulk_read(self, numbytes: int, transport_timeout_s: float) -> bytes:
         """Between 1 and `numbytes` bytes."""
@@ -52,9 +102,27 @@ class PatientUsbTransport(UsbTransport):  # type: ignore[misc]  # adb-shell has 
 
     def close(self) -> None:
         """Give the device back, once no thread uses it."""
-        self._is_open = False
+        was_open, self._is_open = self._is_open, False
         with self._reading, self._writing:
+            handle = self._transport
+            if was_open:
+                with suppress(OSError, UsbReadFailedError):  # it may be gone
+                    self._drain()
             super().close()
+            if handle is not None:
+                handle.close()  # which adb-shell forgets when there was no interface to release
+                self._bus = None
+
+    def _drain(self) -> None:
+        """Read until the phone is silent.
+
+        adbd gives up its connection when a new client comes while an old answer is still unread:
+        the phone then leaves the bus for a second.
+        """
+        deadline = time.monotonic() + _MAX_DRAIN_S
+        while self._transfer(_DRAIN_BYTES, _SILENCE_S):
+            if time.monotonic() > deadline:
+                raise TimeoutError("the phone sends without end")
 
     def _transfer(self, numbytes: int, timeout_s: float) -> bytes:
         """What one transfer brings before its timeout."""

@@ -13,6 +13,7 @@ from device_farm.thermal import (
     ThermalState,
     ThrottlingStatus,
     parse_thermal,
+    parse_zones,
 )
 
 DUMPSYS = """IsStatusOverride: false
@@ -102,3 +103,41 @@ def test_recorded_phones_read_as_a_person_reads_them(
     assert state.status is ThrottlingStatus.NONE
     for sensor, celsius in celsius_by_sensor.items():
         assert state.hottest_celsius(sensor) == celsius
+
+
+ZONES = """\
+/sys/class/thermal/thermal_zone0/type:cpu-0-0-usr
+/sys/class/thermal/thermal_zone1/type:quiet-therm-adc
+/sys/class/thermal/thermal_zone2/type:battery
+/sys/class/thermal/thermal_zone3/type:ibat-high
+/sys/class/thermal/thermal_zone4/type:skin-therm
+/sys/class/thermal/thermal_zone5/type:skin-denied
+/sys/class/thermal/thermal_zone0/temp:45100
+/sys/class/thermal/thermal_zone1/temp:33
+/sys/class/thermal/thermal_zone2/temp:315
+/sys/class/thermal/thermal_zone3/temp:2700
+/sys/class/thermal/thermal_zone4/temp:-273000
+"""
+
+
+def test_zones_of_old_phones_are_read_in_their_units() -> None:
+    assert parse_zones(ZONES) == (
+        Temperature(sensor=Sensor.CPU, name="cpu-0-0-usr", celsius=45.1),
+        Temperature(sensor=Sensor.SKIN, name="quiet-therm-adc", celsius=33.0),
+        Temperature(sensor=Sensor.BATTERY, name="battery", celsius=31.5),
+    )
+
+
+def test_the_battery_stands_in_for_a_skin_that_is_not_measured() -> None:
+    state = ThermalState(status=None, temperatures=parse_zones(ZONES))
+    assert state.surface_celsius == 33.0
+    no_skin = ThermalState(status=None, temperatures=parse_zones(ZONES.replace("quiet", "pa")))
+    assert no_skin.surface_celsius == 31.5
+    assert ThermalState(status=None, temperatures=()).surface_celsius is None
+
+
+@given(st.text(), st.integers(0, len(ZONES)), st.integers(0, len(ZONES)))
+def test_damaged_zones_give_no_impossible_heat(garbage: str, start: int, end: int) -> None:
+    readings = parse_zones(ZONES[:start] + garbage + ZONES[end:])
+    assert all(-30 < each.celsius < 125 for each in readings)
+    assert all(each.name.isprintable() for each in readings)

@@ -17,7 +17,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 SUITE = "trixie"  # the first Debian release with adbd
@@ -92,20 +92,20 @@ def build_image() -> Path:
     with tempfile.TemporaryDirectory(dir=path.parent, prefix="adbd-") as scratch:
         root = Path(scratch) / "root"
         root.mkdir()
-        for package in _download(Path(scratch) / "apt"):
+        for package in download(Path(scratch) / "apt", SUITE, PACKAGES):
             subprocess.run(["dpkg-deb", "-x", package, root], check=True)
         _arrange(root)
         root.rename(path)
     return path
 
 
-def _download(folder: Path) -> list[Path]:
-    """Fetch the packages with an apt of our own, so that the machine's apt stays untouched."""
+def download(folder: Path, suite: str, packages: Sequence[str]) -> list[Path]:
+    """Fetch packages with an apt of our own, so that the machine's apt stays untouched."""
     debs = folder / "debs"
     for name in ("lists/partial", "cache/archives/partial", "debs"):
         (folder / name).mkdir(parents=True)
     sources = folder / "sources.list"
-    sources.write_text(f"deb [signed-by={KEYRING}] {_mirror()} {SUITE} main\n")
+    sources.write_text(f"deb [signed-by={KEYRING}] {_mirror()} {suite} main\n")
     options = [
         f"Dir::Etc::sourcelist={sources}",
         "Dir::Etc::sourceparts=-",
@@ -115,7 +115,7 @@ def _download(folder: Path) -> list[Path]:
     ]
     apt = ["apt-get", "-qq", *(word for option in options for word in ("-o", option))]
     subprocess.run([*apt, "update"], check=True)
-    subprocess.run([*apt, "download", *PACKAGES], check=True, cwd=debs)
+    subprocess.run([*apt, "download", *packages], check=True, cwd=debs)
     return sorted(debs.glob("*.deb"))
 
 

@@ -3,7 +3,8 @@
 Every phone lives in its own network, mount, process and host-name namespace and sees only the
 image of `rig_image` as its root. Its daemon and shells run as Android's shell user, so that
 permissions bite as they do on a phone. What a phone reports about itself (properties, dumpsys,
-/sys) are plain files in `state`, which a test may change while the phone runs.
+settings, /sys) are the plain files of `rig_state`, which a test may change while the phone runs.
+LiteRT lies in `/vendor/lib64`, for the stand-in benchmark_model of `rig_benchmark`.
 
 The namespaces have no names: they live and die with the phone's processes, and these with the
 test run, however it ends.
@@ -18,15 +19,17 @@ import subprocess
 import time
 from pathlib import Path
 
+from rig_benchmark import runtime_library
 from rig_image import UID_SHELL, RigUnavailable, require_image
+from rig_state import write_state
 
 PORT = 5555
 DISK_MIB = 64
-FAKES = Path(__file__).with_name("fakes")
 FOLDER = Path("/run/pocketnas-phones")
 
 # Runs as root inside fresh namespaces, and stays as process 1, which reaps the phone's orphans and
-# with which they all die.
+# with which they all die. The phone goes before this machine's other work (`nice`), so that what
+# it measures is less disturbed: a phone has its processor to itself.
 _BOOT = f"""
 echo ready; read -r cable
 ip link set lo up
@@ -45,49 +48,37 @@ mount -t tmpfs -o mode=0771,size={DISK_MIB}m data data
 touch data/vault; chmod 600 data/vault
 mkdir -p data/local/tmp; chown {UID_SHELL}:{UID_SHELL} data/local/tmp
 mount --bind "$STATE/sys" sys
+mount -t tmpfs -o mode=0755 vendor vendor
+mkdir vendor/fake vendor/lib64
 mount --bind "$STATE" vendor/fake
+touch vendor/lib64/libLiteRt.so; mount --bind "$RUNTIME" vendor/lib64/libLiteRt.so
 mount -o remount,bind,ro .
+mount --bind "$STATE/passwd" etc/passwd
+mount --bind "$STATE/group" etc/group
 hostname "$NAME"
-unset IMAGE ROOT STATE NAME ADDRESS OLDPWD
-chroot --userspec={UID_SHELL}:{UID_SHELL} --groups= . /system/bin/sh -c '
+uid=$SHELL_UID
+unset IMAGE ROOT STATE RUNTIME NAME ADDRESS SHELL_UID OLDPWD
+nice -n -10 chroot --userspec="$uid:$uid" --groups= . /system/bin/sh -c '
     export PATH=/vendor/fake/bin:/system/bin ANDROID_ROOT=/system ADBD_PORT={PORT}
     exec adbd' &
 wait
 """
-
-PROPERTIES = {
-    "ro.product.manufacturer": "Acme",
-    "ro.build.version.sdk": "34",
-    "ro.build.version.release": "14",
-    "ro.build.fingerprint": "acme/standin/standin:14/UP1A.1/1:user/release-keys",
-    "ro.product.cpu.abi": "arm64-v8a",
-    "ro.soc.model": "SM8550",
-}
-THERMAL_SERVICE = """IsStatusOverride: false
-Thermal Status: 0
-Current temperatures from HAL:
-\tTemperature{mValue=25.6, mType=0, mName=AP, mStatus=0}
-\tTemperature{mValue=24.7, mType=3, mName=SKIN, mStatus=0}
-"""
-BATTERY = """Current Battery Service state:
-  AC powered: false
-  USB powered: true
-  level: 87
-  temperature: 284
-"""
-THERMAL_ZONES = {"cpu-0-0": 33300, "gpuss-0": 31000, "skin-therm": 29500}
-CPU_POLICIES = {"policy0": ("0 1 2 3", 1_800_000), "policy4": ("4 5 6 7", 2_800_000)}
-
 
 # Even a test run that is killed leaves no process behind.
 DIES_WITH_US = ["setpriv", "--pdeathsig", "KILL"]
 
 
 class StandInPhone:
-    """One running phone, reached at `host:PORT`; stop it, or use it as a context manager."""
+    """One running phone, reached at `host:PORT`; stop it, or use it as a context manager.
 
-    def __init__(self) -> None:
+    Attributes:
+        state: Its `/vendor/fake`; `state / "sys"` is its `/sys`.
+        is_rooted: Whether its shell is root, as after `adb root` on a development build.
+    """
+
+    def __init__(self, *, is_rooted: bool = False) -> None:
         require_image()
+        self.is_rooted = is_rooted
         _require_tools()
         self._lock, self.number = _take_number()
         self.name = f"phone{self.number}"
@@ -149,36 +140,9 @@ class StandInPhone:
         return [line for line in lines if line != "adbd" and "exec adbd" not in line]
 
     def _write_state(self) -> None:
-        properties = PROPERTIES | {
-            "ro.product.model": f"Stand-in {self.number}",
-            "ro.serialno": f"STANDIN{self.number}",
-        }
-        lines = [f"[{name}]: [{value}]\n" for name, value in properties.items()]
-        files = {
-            "properties": "".join(lines),
-            "dumpsys/thermalservice": THERMAL_SERVICE,
-            "dumpsys/battery": BATTERY,
-        }
-        for number, (kind, millicelsius) in enumerate(THERMAL_ZONES.items()):
-            zone = f"sys/class/thermal/thermal_zone{number}"
-            files |= {f"{zone}/type": f"{kind}\n", f"{zone}/temp": f"{millicelsius}\n"}
-        for policy, (cpus, khz) in CPU_POLICIES.items():
-            folder = f"sys/devices/system/cpu/cpufreq/{policy}"
-            files |= {
-                f"{folder}/related_cpus": f"{cpus}\n",
-                f"{folder}/cpuinfo_max_freq": f"{khz}\n",
-                f"{folder}/scaling_cur_freq": f"{khz}\n",
-                f"{folder}/scaling_governor": "schedutil\n",
-            }
         shutil.rmtree(FOLDER / self.name, ignore_errors=True)  # of a run that was killed
         self._root.mkdir(parents=True)
-        for name, text in files.items():
-            path = self.state / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text)
-        shutil.copytree(FAKES, self.state / "bin")
-        for fake in (self.state / "bin").iterdir():
-            fake.chmod(0o755)
+        write_state(self.state, self.number)
 
     def _start(self) -> subprocess.Popen[bytes]:
         with (self.state / "boot.log").open("wb") as log:
@@ -193,6 +157,8 @@ class StandInPhone:
                     "IMAGE": str(require_image()),
                     "ROOT": str(self._root),
                     "STATE": str(self.state),
+                    "RUNTIME": str(runtime_library()),
+                    "SHELL_UID": "0" if self.is_rooted else str(UID_SHELL),
                     "NAME": self.name,
                     "ADDRESS": self.host,
                 },

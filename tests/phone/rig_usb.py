@@ -173,6 +173,9 @@ def usb1_module(cables: list[Cable]) -> ModuleType:
         def open(self) -> None:
             pass
 
+        def close(self) -> None:
+            pass
+
         def getDeviceIterator(self, skip_on_error: bool) -> Iterator[Cable]:
             return itertools.chain(cables)
 

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import pytest
-from rig_phone import CPU_POLICIES, StandInPhone
+from rig_phone import StandInPhone
+from rig_state import CPU_POLICIES
 
 from device_farm.adb import AdbPhone
 from device_farm.battery import Battery, read_battery
@@ -15,10 +16,9 @@ pytestmark = pytest.mark.phone
 def test_a_phone_tells_what_it_is(phone: AdbPhone, stand_in: StandInPhone) -> None:
     info = read_info(phone)
     assert info.model == f"Stand-in {stand_in.number}"
-    assert (info.soc, info.abi, info.sdk) == ("SM8550", "arm64-v8a", 34)
-    assert [(cluster.mask, cluster.max_mhz) for cluster in info.clusters] == [
-        (0x0F, CPU_POLICIES["policy0"][1] / 1000),
-        (0xF0, CPU_POLICIES["policy4"][1] / 1000),
+    assert (info.soc, info.abi, info.sdk) == ("SM8550", "x86_64", 34)
+    assert [(" ".join(map(str, each.cpus)), each.max_mhz) for each in info.clusters] == [
+        (cpus, khz[-1] / 1000) for cpus, khz in CPU_POLICIES.values()
     ]
 
 

@@ -216,6 +216,35 @@ def test_an_untrained_run_is_not_exported(tmp_path: Path) -> None:
         pipeline.export(run, config, make_data())
 
 
+def test_an_int8_network_is_calibrated_on_training_images_and_judged_on_test_images(
+    tmp_path: Path,
+) -> None:
+    run = search(tmp_path / "run", "random", workers=1)
+    config, data = small_config("random"), make_data()
+    list(pipeline.train_network(run, config, pipeline.found(run)["best"]["genotype"], data))
+    artifact = pipeline.export(run, config, data)
+    quantized = pipeline.quantize(run, config, data, artifact, calibration_images=30)
+    assert quantized.path == run.path / "network.int8.tflite"
+    report = quantized.quantization
+    assert report is not None
+    assert (report.calibration_images, report.images, report.float_ops) == (30, 30, ())
+    assert report.float_accuracy == pytest.approx(run.read_json("test.json")["accuracy"])
+    assert report.sqnr_db > 10
+
+    def again(**images: torch.Tensor) -> str:
+        changed = {name: replace(getattr(data, name), images=it) for name, it in images.items()}
+        other = replace(data, **changed)
+        return pipeline.quantize(run, config, other, artifact, calibration_images=30).sha256
+
+    assert again() == again(test=data.test.images.flip(0)) == quantized.sha256
+    assert again(train=data.train.images // 2) != quantized.sha256
+    everything = pipeline.quantize(run, config, data, artifact, calibration_images=10**6)
+    assert everything.quantization is not None
+    assert everything.quantization.calibration_images == len(data.train)
+    with pytest.raises(ValueError, match="1 image or more, got 0"):
+        pipeline.quantize(run, config, data, artifact, calibration_images=0)
+
+
 def test_a_run_keeps_its_table_and_refuses_another(tmp_path: Path) -> None:
     config, table = small_config(), table_of(SPACE)
     run = pipeline.open_run(tmp_path / "run", config, table, resume=False)

@@ -18,9 +18,10 @@ from latency_tables.kernel import Kernel, parse_kernel
 from toolchain.atomic import atomic_path
 from toolchain.errors import ArtifactUnusable
 from toolchain.export.parity import Parity, parity_from_json
+from toolchain.export.quantization import QuantizationReport, quantization_from_json
 
-CARD_VERSION = 1
-"""1: first."""
+CARD_VERSION = 2
+"""1: first. 2: quantization; the kernels of a quantized file are left out."""
 
 REMEDY = "export the network again"
 
@@ -67,9 +68,10 @@ class Artifact:
         normalization: how the image is normalised.
         graph: name of the network's graph.
         genotype: the point of a search space that the network is.
-        parity: how far the file is from the trained network.
-        kernels: keys of the kernels that it runs, in execution order.
+        parity: how far the float file is from the trained network.
+        kernels: keys of the kernels that it runs, in execution order; empty when not known.
         versions: of the packages that took part, by name.
+        quantization: how far the file is from the float file; None when it is the float file.
     """
 
     path: Path
@@ -84,6 +86,7 @@ class Artifact:
     parity: Parity
     kernels: tuple[str, ...]
     versions: Mapping[str, str]
+    quantization: QuantizationReport | None = None
 
     @property
     def card_path(self) -> Path:
@@ -91,7 +94,9 @@ class Artifact:
         return self.path.with_suffix(".json")
 
     def summary(self) -> str:
-        """File and parity in two lines."""
+        """The file, and how far it is from what it was made of, in two lines."""
+        if self.quantization is not None:
+            return f"{self.path}: {self.size_bytes:,} bytes\n  {self.quantization.summary()}"
         litert = self.parity.litert
         return (
             f"{self.path}: {self.size_bytes:,} bytes, {len(self.kernels)} kernels\n"
@@ -160,7 +165,7 @@ def load_card(path: Path) -> Artifact:
 
 
 def kernels_of(path: Path) -> tuple[Kernel, ...] | None:
-    """The kernels of a TFLite file by its card; None when it has no card.
+    """The kernels of a TFLite file by its card; None when it has no card, or the card has none.
 
     Raises:
         ArtifactUnusable: the card is damaged, or of another file.
@@ -168,7 +173,7 @@ def kernels_of(path: Path) -> tuple[Kernel, ...] | None:
     if not path.with_suffix(".json").exists():
         return None
     try:
-        return tuple(parse_kernel(key) for key in load_card(path).kernels)
+        return tuple(parse_kernel(key) for key in load_card(path).kernels) or None
     except ValueError as error:
         raise ArtifactUnusable(f"the card of {path} is damaged ({error}); {REMEDY}") from error
 
@@ -198,12 +203,17 @@ def _parse(card: Path, data: Any) -> Artifact:
                 ),
                 "kernels": tuple(data["kernels"]),
                 "parity": parity_from_json(data["parity"]),
+                "quantization": _parse_quantization(data.get("quantization")),
             }
         )
     except (KeyError, TypeError) as error:
         raise ArtifactUnusable(
             f"the card {card} lacks or misspells a field ({error}); {REMEDY}"
         ) from error
+
+
+def _parse_quantization(data: dict[str, Any] | None) -> QuantizationReport | None:
+    return None if data is None else quantization_from_json(data)
 
 
 def _parse_tensor(data: dict[str, Any]) -> Tensor:

@@ -130,7 +130,7 @@ def check_parity(
     parity = Parity(
         images=len(images),
         onnx=_difference(reference_NF, _run_onnx(onnx_model, images), spread),
-        litert=_difference(reference_NF, _run_litert(tflite_model, images), spread),
+        litert=_difference(reference_NF, run_litert(tflite_model, images), spread),
     )
     _LOGGER.info("parity: %s", parity)
     for runtime, difference in (("ONNX Runtime", parity.onnx), ("LiteRT", parity.litert)):
@@ -179,9 +179,23 @@ def _run_onnx(model: bytes, images_NCHW: Array) -> Array:
     return np.concatenate([session.run(None, {name: image[None]})[0] for image in images_NCHW])
 
 
-def _run_litert(model: bytes, images_NCHW: Array) -> Array:
+def run_litert(model: bytes, images_NCHW: Array) -> Array:
+    """The outputs of a TFLite file, computed image by image, on one thread.
+
+    Integers at either end of a quantized file are converted by the scale that the file states.
+
+    Args:
+        model: content of the file.
+        images_NCHW: normalised images, float32.
+
+    Returns:
+        Outputs NF, or NCHW where the network ends in feature maps.
+
+    Raises:
+        ExportFailed: LiteRT rejects the file.
+    """
     try:
-        with _silenced_stderr():
+        with silenced_stderr():
             interpreter = Interpreter(model_content=model, num_threads=1)
             interpreter.allocate_tensors()
     except (RuntimeError, ValueError) as error:
@@ -190,15 +204,32 @@ def _run_litert(model: bytes, images_NCHW: Array) -> Array:
     (output,) = interpreter.get_output_details()
     outputs = []
     for image_HWC in images_NCHW.transpose(0, 2, 3, 1):
-        interpreter.set_tensor(image["index"], np.ascontiguousarray(image_HWC[None]))
+        interpreter.set_tensor(image["index"], _as_stored(image_HWC[None], image))
         interpreter.invoke()
-        outputs.append(interpreter.get_tensor(output["index"]))
+        outputs.append(_as_numbers(interpreter.get_tensor(output["index"]), output))
     result: Array = np.concatenate(outputs)
     return np.moveaxis(result, -1, 1) if result.ndim == 4 else result
 
 
+def _as_stored(values: Array, tensor: dict[str, Any]) -> npt.NDArray[Any]:
+    if tensor["dtype"] == np.float32:
+        return np.ascontiguousarray(values)
+    scale, zero_point = tensor["quantization"]
+    limits = np.iinfo(tensor["dtype"])
+    stored = np.clip(np.rint(values / scale) + zero_point, limits.min, limits.max)
+    return np.asarray(stored, dtype=tensor["dtype"])
+
+
+def _as_numbers(stored: npt.NDArray[Any], tensor: dict[str, Any]) -> Array:
+    if tensor["dtype"] == np.float32:
+        return stored
+    scale, zero_point = tensor["quantization"]
+    numbers: Array = (stored.astype(np.float32) - np.float32(zero_point)) * np.float32(scale)
+    return numbers
+
+
 @contextmanager
-def _silenced_stderr() -> Iterator[None]:
+def silenced_stderr() -> Iterator[None]:
     """LiteRT's C code announces its delegate on standard error; a library does not talk there."""
     saved = os.dup(2)
     try:

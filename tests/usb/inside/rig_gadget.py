@@ -1,0 +1,192 @@
+"""A phone on the guest's USB bus: a genuine adbd behind FunctionFS.
+
+The kernel's `dummy_hcd` is the cable. What Android's init and USB service do is done here: the
+gadget is described in configfs, FunctionFS is mounted for the daemon, and the gadget is bound once
+the daemon has written its descriptors.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from rig_image import UID_SHELL, require_image
+
+GADGETS = Path("/sys/kernel/config/usb_gadget")
+BUSES = Path("/sys/bus/usb/devices")
+FOLDER = Path("/run/phones")
+PATIENCE_S = 20.0
+
+# Runs as root inside fresh namespaces and stays as their process 1.
+_BOOT = f"""
+ip link set lo up
+mount --make-rprivate /
+mount --bind "$IMAGE" "$ROOT"; cd "$ROOT"
+mount -t proc proc proc
+mount -t tmpfs -o mode=0755 dev dev
+for device in null zero full random urandom tty; do
+    touch dev/$device; mount --bind /dev/$device dev/$device
+done
+mkdir -p dev/pts dev/usb-ffs/adb
+mount -t devpts -o newinstance,ptmxmode=0666 devpts dev/pts
+ln -s pts/ptmx dev/ptmx
+mount -t functionfs -o rmode=0770,fmode=0660,uid={UID_SHELL},gid={UID_SHELL} "$FUNCTION" \
+    dev/usb-ffs/adb
+mount -t tmpfs -o mode=0771,size=64m data data
+mkdir -p data/local/tmp; chown {UID_SHELL}:{UID_SHELL} data/local/tmp
+hostname "$FUNCTION"
+unset IMAGE ROOT FUNCTION OLDPWD
+while true; do
+    chroot --userspec={UID_SHELL}:{UID_SHELL} --groups= . /system/bin/sh -c '
+        export PATH=/system/bin ANDROID_ROOT=/system
+        exec adbd' || sleep 0.1
+done
+"""
+
+
+class UsbPhone:
+    """One phone, not yet plugged in.
+
+    Attributes:
+        serial: Its USB serial number.
+        name: Its host name.
+    """
+
+    def __init__(self, serial: str, number: int) -> None:
+        self.serial = serial
+        self.name = f"phone{number}"
+        self._udc = f"dummy_udc.{number}"
+        self._gadget = GADGETS / self.name
+        self._describe()
+        self._process = self._boot()
+        self._was_unplugged = False
+
+    def unplug(self) -> None:
+        """Pull the cable."""
+        self._was_unplugged = True
+        (Path("/sys/class/udc") / self._udc / "soft_connect").write_text("disconnect")
+
+    def plug(self) -> None:
+        """Connect the cable, and wait until the host's side sees the phone.
+
+        After `unplug` adbd starts anew; what was started and stored with it stays. Built with
+        glibc, it waits for ever for a thread that has ended: `UsbFfsConnection::StopWorker` asks
+        `pthread_kill`, which tells so in Android's libc only.
+        """
+        if self._was_unplugged:
+            self.kill_daemon()
+        self._was_unplugged = False
+        _wait_until(self._bind, f"adbd does not serve {self.name}")
+        _wait_until(self._is_on_bus, f"{self.name} is not on the bus")
+
+    def kill_daemon(self) -> None:
+        """End adbd, as when USB debugging is switched off; `plug` brings the phone back."""
+        for process in self._processes():
+            if _command_line(process) == ["adbd"]:
+                os.kill(int(process.name), signal.SIGKILL)
+        _wait_until(lambda: not self._is_bound(), f"{self.name} is still bound")
+
+    def node(self) -> Path:
+        """The file in /dev that stands for the plugged phone."""
+        for device in BUSES.iterdir():
+            try:
+                if (device / "serial").read_text().strip() == self.serial:
+                    bus, number = (int((device / n).read_text()) for n in ("busnum", "devnum"))
+                    return Path(f"/dev/bus/usb/{bus:03}/{number:03}")
+            except OSError:
+                continue  # no serial, or gone
+        raise FileNotFoundError(f"{self.serial} is not on the bus")
+
+    def commands(self) -> list[str]:
+        """The command line of each process on the phone that its boot did not start."""
+        lines = [" ".join(_command_line(process)) for process in self._processes()]
+        return [line for line in lines if line not in ("", "adbd") and "exec adbd" not in line]
+
+    def _processes(self) -> list[Path]:
+        """The folder in /proc of each process on the phone."""
+        network = os.readlink(f"/proc/{self._process.pid}/ns/net")
+        found = []
+        for process in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):  # it ended
+                if os.readlink(process / "ns" / "net") == network:
+                    found.append(process)
+        return found
+
+    def _describe(self) -> None:
+        """Write what the phone says about itself to any host."""
+        config = self._gadget / "configs" / "c.1"
+        function = self._gadget / "functions" / f"ffs.{self.name}"
+        for folder in (
+            self._gadget / "strings" / "0x409",
+            config / "strings" / "0x409",
+            function,
+        ):
+            folder.mkdir(parents=True)
+        texts = {
+            "idVendor": "0x18d1",
+            "idProduct": "0x4ee7",
+            "strings/0x409/manufacturer": "Acme",
+            "strings/0x409/product": f"Stand-in {self.name}",
+            "strings/0x409/serialnumber": self.serial,
+            "configs/c.1/strings/0x409/configuration": "adb",
+        }
+        for name, text in texts.items():
+            (self._gadget / name).write_text(text)
+        (config / "adb").symlink_to(function)
+
+    def _boot(self) -> subprocess.Popen[bytes]:
+        root = FOLDER / self.name
+        root.mkdir(parents=True)
+        with (FOLDER / f"{self.name}.log").open("wb") as log:
+            return subprocess.Popen(
+                [
+                    *("unshare", "--net", "--mount", "--uts", "--ipc"),
+                    *("--pid", "--fork", "--kill-child", "sh", "-euc", _BOOT),
+                ],
+                env={
+                    "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+                    "IMAGE": str(require_image()),
+                    "ROOT": str(root),
+                    "FUNCTION": self.name,
+                },
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+
+    def _bind(self) -> bool:
+        """Offer the gadget to the cable; fails until the daemon has described itself."""
+        with suppress(OSError):
+            (self._gadget / "UDC").write_text(self._udc)
+        return self._is_bound()
+
+    def _is_bound(self) -> bool:
+        return (self._gadget / "UDC").read_text().strip() != ""
+
+    def _is_on_bus(self) -> bool:
+        try:
+            return self.node().exists()
+        except FileNotFoundError:
+            return False
+
+
+def _command_line(process: Path) -> list[str]:
+    try:
+        raw = (process / "cmdline").read_bytes()
+    except OSError:
+        return []  # it ended
+    return [word.decode(errors="replace") for word in raw.split(b"\0")[:-1]]
+
+
+def _wait_until(condition: Callable[[], bool], problem: str) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        if time.monotonic() > deadline:
+            logs = {path.name: path.read_text()[-2000:] for path in FOLDER.glob("*.log")}
+            raise TimeoutError(f"{problem}: {logs}")
+        time.sleep(0.05)
