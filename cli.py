@@ -6,23 +6,33 @@ Nothing heavy is imported before a command needs it: ``pocketnas --help`` loads 
 from __future__ import annotations
 
 import errno
+import functools
+import inspect
 import json
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, fields, is_dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from device_farm.adb.server import AdbServer
+    from device_farm.farm import Farm, JobEvent
     from latency_tables.budget import Budget
     from latency_tables.table import LatencyTable
     from profilers.benchmark import BenchmarkReport
-    from profilers.host import HostRunner
+    from profilers.place import Place
     from profilers.probes import Probe
+    from profilers.runner import Runner
     from toolchain.config import RunConfig
     from toolchain.methods.candidate import Appraiser
     from toolchain.run_dir import RunDirectory
@@ -51,8 +61,6 @@ Texts = list[str] | None
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, nothing else.")]
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder of the run.")]
 RunPath = Annotated[Path, typer.Argument(help="Folder of the run.")]
-Device = Annotated[str, typer.Option(help="Where to measure: host.")]
-Threads = Annotated[int, typer.Option(help="Threads the runtime is given.")]
 Sessions = Annotated[int, typer.Option(help="Times each network is loaded and measured afresh.")]
 Task = Annotated[str, typer.Option(help="fashion-mnist or image-folder.")]
 Data = Annotated[Path | None, typer.Option(help="Folder or archive of the task's images.")]
@@ -78,41 +86,134 @@ Seed = Annotated[int, typer.Option(min=0, help="Seed of everything random.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on where an interrupted call stopped.")]
 
 
-@app.command()
-def devices(as_json: Json = False) -> None:
-    """List where networks can be measured."""
-    target = _runner("host", 1).target
-    text = f"host  ready  {target.soc}, {target.abi}, {target.runtime} {target.runtime_version}"
-    _show([{"serial": "host", "state": "ready", **target.to_json()}] if as_json else text)
+@dataclass(frozen=True, kw_only=True)
+class PlaceOptions:
+    """Options of every command that measures; see Place."""
+
+    device: Annotated[
+        Texts,
+        typer.Option(help="Where to measure: host, or a phone: serial, host:port, model:NAME."),
+    ] = None
+    adb_server: Annotated[
+        Texts, typer.Option(help="adb server that has phones: host:port; else the local one.")
+    ] = None
+    benchmark_binary: Annotated[
+        Path | None,
+        typer.Option(dir_okay=False, help="benchmark_model for the phone; else it is fetched."),
+    ] = None
+    threads: Annotated[int, typer.Option(help="Threads the runtime is given.")] = 1
+    cpu_mask: Annotated[
+        str, typer.Option(help="CPUs of the phone: auto, big, all or a hexadecimal mask.")
+    ] = "auto"
+    precision: Annotated[
+        str, typer.Option(help="float32, or float16 to let a phone compute so.")
+    ] = "float32"
+
+
+def with_groups(command: Callable[..., None]) -> Callable[..., None]:
+    """Let a command take groups of options: a parameter that is a dataclass becomes its fields."""
+    hints = get_type_hints(command, include_extras=True)
+    groups: dict[str, Any] = {name: one for name, one in hints.items() if is_dataclass(one)}
+    parameters: list[inspect.Parameter] = []
+    for parameter in inspect.signature(command).parameters.values():
+        if parameter.name not in groups:
+            parameters.append(
+                parameter.replace(kind=parameter.KEYWORD_ONLY, annotation=hints[parameter.name])
+            )
+            continue
+        inner = get_type_hints(groups[parameter.name], include_extras=True)
+        parameters += [
+            parameter.replace(
+                name=field.name,
+                kind=parameter.KEYWORD_ONLY,
+                default=field.default,
+                annotation=inner[field.name],
+            )
+            for field in fields(groups[parameter.name])
+        ]
+
+    @functools.wraps(command)
+    def run(**given: Any) -> None:
+        grouped = {
+            name: group(**{field.name: given.pop(field.name) for field in fields(group)})
+            for name, group in groups.items()
+        }
+        command(**given, **grouped)
+
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return run
 
 
 @app.command()
+def devices(
+    device: Annotated[Texts, typer.Option(help="Also look at this phone: host:port.")] = None,
+    adb_server: Annotated[Texts, typer.Option(help="Also ask this adb server: host:port.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List where networks can be measured: this machine and every phone in reach."""
+    from device_farm.found import to_text
+    from profilers.host import HostRunner
+
+    target = HostRunner().target
+    with _usage():
+        found = _farm(adb_server, device or []).devices()
+    if as_json:
+        host = {"serial": "host", "state": "ready", **target.to_json()}
+        _show([host, *(row.to_json() for row in found)])
+    else:
+        host_text = f"{target.soc}, {target.abi}, {target.runtime} {target.runtime_version}"
+        _show("\n".join([f"host  ready  {host_text}", *map(to_text, found)]))
+
+
+@app.command()
+@with_groups
 def profile(
     output: Annotated[
-        Path, typer.Option("--output", "-o", dir_okay=False, help="Latency table to write.")
+        Path,
+        typer.Option(
+            "--output", "-o", help="Latency table to write; a folder for several phones."
+        ),
     ],
-    device: Device = "host",
+    place: PlaceOptions,
     space: SpaceName = "shrinkcnn",
     space_set: SpaceSet = None,
     task: Annotated[str | None, typer.Option(help="Fit the space to this task's images.")] = None,
     data: Data = None,
     image_size: ImageSize = None,
-    threads: Threads = 1,
     sessions: Sessions = 2,
     seed: Seed = PROBE_SEED,
     resume: Resume = False,
     as_json: Json = False,
 ) -> None:
-    """Measure every kernel of a search space and write a latency table."""
-    runner = _runner(device, threads)
+    """Measure every kernel of a search space and write a latency table, one for each device."""
+    where = _place(place)
+    paths = _table_paths(output, where.devices)
     images = _load_data(task, data, image_size) if task else None
-    table = _profile(runner, _space(space, space_set, images), output, sessions, seed, resume)
-    _show({"table": str(output), **table.to_json()} if as_json else table.summary())
+    searched = _space(space, space_set, images)
+    begun: set[str] = set()
+    with _progress("profile") as show:
+
+        def measure(name: str, runner: Runner) -> LatencyTable:
+            again = resume or name in begun  # on the twin of a phone that died
+            begun.add(name)
+            on_progress = partial(show, name=name)
+            return _profile(runner, searched, paths[name], sessions, seed, again, on_progress)
+
+        tables, failed = _everywhere(where, measure)
+    if as_json:
+        rows = [{"table": str(paths[name]), **table.to_json()} for name, table in tables.items()]
+        _show(rows if len(where.devices) > 1 else rows[0] if rows else [])
+    else:
+        _show("\n".join(f"{paths[name]}: {table.summary()}" for name, table in tables.items()))
+    _fail_if_any(failed)
 
 
 @app.command()
+@with_groups
 def search(
     output: Output,
+    place: PlaceOptions,
     task: Task = "fashion-mnist",
     data: Data = None,
     image_size: ImageSize = None,
@@ -145,7 +246,10 @@ def search(
         method_set, proxy_set, train_set, task=task, data=data, image_size=image_size,
         method=method, proxy=proxy, epochs=epochs, seed=seed,
     )  # fmt: skip
-    latency_table = _load_table(table, config.space if measure_missing else None)
+    latency_table = _load_table(table)
+    if latency_table and table and measure_missing:
+        with _open_runner(_place(place, latency_table.target.threads)) as runner:
+            latency_table = _add_missing(latency_table, table, config.space, runner)
     with _usage():
         appraiser = pipeline.make_appraiser(config, latency_table)
     folder = pipeline.open_run(output, config, latency_table, resume=resume)
@@ -188,29 +292,51 @@ def export(
 
 
 @app.command()
+@with_groups
 def benchmark(
     network: Annotated[Path, typer.Argument(dir_okay=False, help="TFLite file.")],
-    device: Device = "host",
-    table: TablePath = None,
+    place: PlaceOptions,
+    table: Annotated[
+        Path | None, typer.Option(help="Latency table of the target, or a folder with it.")
+    ] = None,
     budget_ms: BudgetMs = None,
     confidence: Confidence = 0.95,
-    threads: Threads = 1,
     sessions: Annotated[int, typer.Option(min=2, help="Times the file is loaded afresh.")] = 5,
     as_json: Json = False,
 ) -> None:
-    """Measure a TFLite file; exit code 3 when it misses the budget."""
-    runner, budget = _runner(device, threads), _budget(budget_ms, confidence)
-    report = _benchmark(network, runner, _load_table(table, None), budget, sessions)
-    _show(report.to_json() if as_json else report.summary())
-    if report.is_met is False:
+    """Measure a TFLite file, on several phones at once; exit code 3 when it misses the budget."""
+    from latency_tables.store import load_tables, table_of
+
+    where, budget = _place(place), _budget(budget_ms, confidence)
+    tables = load_tables(table) if table else []
+    with _progress("benchmark") as show:
+
+        def measure(name: str, runner: Runner) -> BenchmarkReport:
+            own = table_of(runner.target, tables) if tables else None
+            return _benchmark(network, runner, own, budget, sessions, partial(show, name=name))
+
+        reports, failed = _everywhere(where, measure)
+    if as_json:
+        rows = [{"device": name, **report.to_json()} for name, report in reports.items()]
+        _show(rows if len(where.devices) > 1 else rows[0] if rows else [])
+    else:
+        several = len(where.devices) > 1
+        texts = [
+            f"{name}: {report.summary()}" if several else report.summary()
+            for name, report in reports.items()
+        ]
+        _show("\n".join(texts))
+    _fail_if_any(failed)
+    if any(report.is_met is False for report in reports.values()):
         raise typer.Exit(EXIT_BUDGET_MISSED)
 
 
 @app.command()
+@with_groups
 def run(
     output: Output,
     budget_ms: Annotated[float, typer.Option(help="Hard limit on latency in ms.")],
-    device: Device = "host",
+    place: PlaceOptions,
     task: Task = "fashion-mnist",
     data: Data = None,
     image_size: ImageSize = None,
@@ -237,7 +363,9 @@ def run(
     from toolchain.run_dir import RunDirectory
 
     RunDirectory.require_usable(output, resume=resume)
-    runner = _runner(device, 1)
+    where = _place(place)
+    if len(where.devices) > 1:
+        raise typer.BadParameter("a run is for one device")
     budget = _budget(budget_ms, confidence)
     images = _load_data(task, data, image_size)
     config = _config(
@@ -245,12 +373,18 @@ def run(
         method_set, proxy_set, train_set, task=task, data=data, image_size=image_size,
         method=method, proxy=proxy, epochs=epochs, seed=seed,
     )  # fmt: skip
-    latency_table = _load_table(table, config.space if measure_missing else None)
-    if latency_table is None:
-        folder_path = output.resolve()  # has a name, also where the folder is "."
-        path = folder_path.with_name(f"{folder_path.name}.table")
-        latency_table = _profile(runner, config.space, path, sessions, PROBE_SEED, resume)
-    latency_table.target.require_same(runner.target)
+    latency_table = _load_table(table)
+    with _open_runner(where) as runner:
+        if latency_table is None:
+            folder_path = output.resolve()  # has a name, also where the folder is "."
+            path = folder_path.with_name(f"{folder_path.name}.table")
+            with _progress("profile") as show:
+                latency_table = _profile(
+                    runner, config.space, path, sessions, PROBE_SEED, resume, show
+                )
+        elif table and measure_missing:
+            latency_table = _add_missing(latency_table, table, config.space, runner)
+        latency_table.target.require_same(runner.target)
     with _usage():
         appraiser = pipeline.make_appraiser(config, latency_table)
     folder = pipeline.open_run(output, config, latency_table, resume=resume)
@@ -258,7 +392,8 @@ def run(
         found = _search(folder, config, appraiser, images, workers)
         tested = _train(folder, config, images)
         artifact = pipeline.export(folder, config, images)
-        report = _benchmark(artifact.path, runner, latency_table, config.budget, 5)
+        with _open_runner(where) as runner, _progress("benchmark") as show:
+            report = _benchmark(artifact.path, runner, latency_table, config.budget, 5, show)
         folder.write_json(pipeline.BENCHMARK, report.to_json())
         page = write_report(folder)
     if as_json:
@@ -422,10 +557,10 @@ def _usage() -> Iterator[None]:
 
 
 @contextmanager
-def _progress(title: str) -> Iterator[Callable[[int, int | None, str], None]]:
-    """A progress bar on stderr, if that is a terminal.
+def _progress(title: str) -> Iterator[Callable[..., None]]:
+    """Progress bars on stderr, if that is a terminal, one for each name.
 
-    Call it with done, total (if known) and what is in hand.
+    Call it with done, total (if known), what is in hand, and a name where there are several.
     """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -435,17 +570,86 @@ def _progress(title: str) -> Iterator[Callable[[int, int | None, str], None]]:
     columns = (name, BarColumn(20), MofNCompleteColumn(), Remaining(), subject)
     console = Console(stderr=True)
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task(title, total=None, subject="")
-        yield lambda done, total, text: bar.update(task, completed=done, total=total, subject=text)
+        tasks: dict[str, Any] = {}
+
+        def show(done: int, total: int | None, text: str, name: str = title) -> None:
+            if name not in tasks:
+                tasks[name] = bar.add_task(name, total=None, subject="")
+            bar.update(tasks[name], completed=done, total=total, subject=text)
+
+        yield show
 
 
-def _runner(device: str, threads: int) -> HostRunner:
-    from profilers.host import HostRunner
+def _place(options: PlaceOptions, threads: int | None = None) -> Place:
+    from profilers.phone import PhoneOptions
+    from profilers.place import Place
 
-    if device != "host":
-        raise typer.BadParameter(f"no device {device!r}; this version measures on: host")
     with _usage():
-        return HostRunner(threads=threads)
+        return Place(
+            devices=tuple(options.device or ["host"]),
+            servers=_servers(options.adb_server),
+            binary=options.benchmark_binary,
+            options=PhoneOptions(
+                threads=options.threads if threads is None else threads,
+                cpus=options.cpu_mask,
+                precision=options.precision,
+            ),
+        )
+
+
+def _servers(texts: Texts) -> tuple[AdbServer, ...]:
+    """The adb servers named, and always the local one."""
+    from device_farm.adb.server import LOCAL_SERVER, AdbServer
+    from device_farm.address import parse_address
+
+    addresses = [parse_address(text, LOCAL_SERVER.port) for text in texts or []]
+    return (LOCAL_SERVER, *(AdbServer(host=one.host, port=one.port) for one in addresses))
+
+
+def _farm(adb_servers: Texts, addresses: list[str]) -> Farm:
+    from device_farm.farm import Farm
+
+    return Farm(servers=_servers(adb_servers), addresses=addresses)
+
+
+def _open_runner(place: Place) -> AbstractContextManager[Runner]:
+    from profilers.place import open_runner
+
+    return open_runner(place)
+
+
+def _everywhere(
+    place: Place, task: Callable[[str, Runner], Any]
+) -> tuple[dict[str, Any], dict[str, BaseException]]:
+    """What a task gave on each device, and what ended it on the others."""
+    from profilers.place import measure_everywhere
+
+    def on_event(event: JobEvent) -> None:
+        if event.kind in ("waiting", "lost"):
+            reason = f": {event.error}" if event.error else ""
+            logging.getLogger(__name__).warning("%s: %s%s", event.job, event.kind, reason)
+
+    with _usage():
+        answers = measure_everywhere(place, task, on_event)
+    failed = {name: one for name, one in answers.items() if isinstance(one, BaseException)}
+    for error in failed.values():
+        if len(answers) == 1 or not isinstance(error, _own_errors()):
+            raise error
+    return {name: one for name, one in answers.items() if name not in failed}, failed
+
+
+def _fail_if_any(failed: dict[str, BaseException]) -> None:
+    if failed:
+        _fail("\n".join(f"error: {name}: {error}" for name, error in failed.items()), EXIT_ERROR)
+
+
+def _table_paths(output: Path, devices: tuple[str, ...]) -> dict[str, Path]:
+    """The table of each device: the output itself, or files in it when there are several."""
+    if len(devices) == 1:
+        if output.is_dir():
+            raise typer.BadParameter(f"{output} is a folder; give the table a name")
+        return {devices[0]: output}
+    return {name: output / f"{re.sub('[^A-Za-z0-9._-]', '_', name)}.table" for name in devices}
 
 
 def _budget(limit_ms: float | None, confidence: float) -> Budget | None:
@@ -486,18 +690,20 @@ def _config(space: Space, budget: Budget | None, *texts: Texts, **options: Any) 
         )  # fmt: skip
 
 
-def _load_table(path: Path | None, measure_for: Space | None) -> LatencyTable | None:
-    """A table; given a space, what the table lacks of its kernels is measured and added."""
-    from latency_tables.store import load_table, save_table
+def _load_table(path: Path | None) -> LatencyTable | None:
+    from latency_tables.store import load_table
+
+    return load_table(path) if path else None
+
+
+def _add_missing(table: LatencyTable, path: Path, space: Space, runner: Runner) -> LatencyTable:
+    """The table, with what it lacked of a space's kernels measured, added and saved."""
+    from latency_tables.store import save_table
     from profilers.profile import measure_missing
     from profilers.settings import ProfileSettings
 
-    table = load_table(path) if path else None
-    if path is None or table is None or measure_for is None:
-        return table
-    runner = _runner("host", table.target.threads)
     with _progress("missing") as show:
-        pool = _probes(measure_for, PROBE_SEED)
+        pool = _probes(space, PROBE_SEED)
         table = measure_missing(table, pool, runner, ProfileSettings(), on_progress=show)
     save_table(table, path)
     return table
@@ -514,7 +720,13 @@ def _probes(space: Space, seed: int) -> list[Probe]:
 
 
 def _profile(
-    runner: HostRunner, space: Space, output: Path, sessions: int, seed: int, resume: bool
+    runner: Runner,
+    space: Space,
+    output: Path,
+    sessions: int,
+    seed: int,
+    resume: bool,
+    on_progress: Callable[[int, int, str], None],
 ) -> LatencyTable:
     from profilers.profile import profile_table
     from profilers.settings import ProfileSettings
@@ -524,11 +736,10 @@ def _profile(
         settings = ProfileSettings(sessions=sessions)
     described = json.dumps(space_to_json(space), sort_keys=True)
     _make_folder(output.parent)
-    with _progress("profile") as show:
-        return profile_table(
-            _probes(space, seed), runner, output, settings,
-            space=described, seed=seed, resume=resume, on_progress=show,
-        )  # fmt: skip
+    return profile_table(
+        _probes(space, seed), runner, output, settings,
+        space=described, seed=seed, resume=resume, on_progress=on_progress,
+    )  # fmt: skip
 
 
 def _open_run(path: Path) -> tuple[RunDirectory, RunConfig]:
@@ -585,10 +796,11 @@ def _train(folder: RunDirectory, config: RunConfig, images: ClassificationData) 
 
 def _benchmark(
     network: Path,
-    runner: HostRunner,
+    runner: Runner,
     table: LatencyTable | None,
     budget: Budget | None,
     sessions: int,
+    on_progress: Callable[[int, int, str], None],
 ) -> BenchmarkReport:
     from latency_tables.model import LatencyModel
     from profilers.benchmark import benchmark, benchmark_settings
@@ -597,8 +809,7 @@ def _benchmark(
     with _usage():
         settings = benchmark_settings(sessions)
         model = LatencyModel(table) if table else None
-    with _progress("benchmark") as show:
-        return benchmark(
-            network, runner, kernels=kernels_of(network), budget=budget, settings=settings,
-            model=model, on_progress=show,
-        )  # fmt: skip
+    return benchmark(
+        network, runner, kernels=kernels_of(network), budget=budget, settings=settings,
+        model=model, on_progress=on_progress,
+    )  # fmt: skip

@@ -98,6 +98,25 @@ class FoundDevice:
         }
 
 
+def to_text(row: FoundDevice) -> str:
+    """The row for people: a line, and one more with what to do when the phone is unusable."""
+    words = [printable(row.serial), row.state, row.way]
+    if row.info:
+        words.append(f"{row.info.manufacturer} {row.info.model} ({row.info.soc}, {row.info.abi})")
+        words.append(f"Android {row.info.android}")
+        words += [str(cluster) for cluster in row.info.clusters]
+    if row.thermal and row.thermal.status is not None:
+        words.append(f"thermal {row.thermal.status.name.lower()}")
+    if row.thermal and row.thermal.surface_celsius is not None:
+        words.append(f"{row.thermal.surface_celsius:.0f} C")
+    if row.battery:
+        words.append(f"battery {row.battery.level:.0%}")
+    if row.holder:
+        words.append(f"held by {row.holder}")
+    text = "  ".join(words)
+    return f"{text}\n    {row.remedy}" if row.remedy else text
+
+
 def state_of(problem: DeviceError) -> str:
     """The word for what keeps a phone from being used."""
     return next(state for kind, state in _STATES if isinstance(problem, kind))

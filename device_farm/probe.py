@@ -26,6 +26,8 @@ from device_farm.task import start
 from device_farm.thermal import ThermalState, read_thermal
 
 _TIMEOUT_S = 15.0
+# What connecting leaves of the time, so that an ignored prompt is told as such.
+_MARGIN_S = 0.3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +80,7 @@ class Probe:
         route = self._lead.route
         assert route is not None
         if not isinstance(route, ServerRoute):
-            patience_s = min(self._auth_timeout_s, seconds_left(self._deadline))
+            patience_s = min(self._auth_timeout_s, seconds_left(self._deadline - _MARGIN_S))
             route = replace(route, auth_timeout_s=patience_s)
         link: AdbConnection | ServerLink
         link = route.connect(min(timeout_s, seconds_left(self._deadline)))

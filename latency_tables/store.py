@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from latency_tables.calibrate import Calibration
-from latency_tables.errors import TableNotWritten, TableUnreadable
+from latency_tables.errors import TableNotWritten, TableUnreadable, TargetMismatch
 from latency_tables.kernel import parse_kernel
 from latency_tables.table import KernelLatency, LatencyTable
 from latency_tables.target import Target
@@ -77,6 +78,36 @@ def load_table(path: Path) -> LatencyTable:
     if _METADATA_KEY not in metadata:
         raise TableUnreadable(f"{path} is a Parquet file but not a latency table of pocketnas")
     return _from_manifest(metadata[_METADATA_KEY], arrow.to_pandas(), path)
+
+
+def load_tables(path: Path) -> list[LatencyTable]:
+    """The table of a file, or all tables (``*.table``) of a folder.
+
+    Raises:
+        TableUnreadable: one of them is no table, or the folder has none.
+    """
+    if not path.is_dir():
+        return [load_table(path)]
+    tables = [load_table(file) for file in sorted(path.glob("*.table"))]
+    if not tables:
+        raise TableUnreadable(f"{path}: no *.table in this folder; make one: pocketnas profile")
+    return tables
+
+
+def table_of(target: Target, tables: Sequence[LatencyTable]) -> LatencyTable:
+    """The table that was measured on a target.
+
+    Raises:
+        TargetMismatch: there is none; of a single table, what differs is named.
+    """
+    for table in tables:
+        if table.target == target:
+            return table
+    if len(tables) == 1:
+        tables[0].target.require_same(target)
+    raise TargetMismatch(
+        f"none of the {len(tables)} tables is of {target}: profile it with these settings"
+    )
 
 
 def table_sha256(table: LatencyTable) -> str:

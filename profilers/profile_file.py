@@ -16,7 +16,7 @@ from profilers.errors import OutputUnreadable
 from profilers.operator_rows import OperatorRow, called_at_all, make_row, read_tables
 from profilers.output_lines import split_lines
 
-_MAX_MICROSECONDS = 10**15
+_MAX_FIGURE = 10**15
 
 
 def parse_csv(text: str) -> tuple[OperatorRow, ...]:
@@ -44,7 +44,7 @@ def parse_profile_proto(data: bytes) -> tuple[OperatorRow, ...]:
         The operators of the regular runs of the graph that was run, in order of execution.
 
     Raises:
-        OutputUnreadable: It is no such protobuf, or holds no regular runs.
+        OutputUnreadable: It is no such protobuf, is damaged, or holds no regular runs.
     """
     # Not at the top: most runs of the command line need neither.
     from ai_edge_litert.profiling_info_pb2 import BenchmarkProfilingData
@@ -57,7 +57,11 @@ def parse_profile_proto(data: bytes) -> tuple[OperatorRow, ...]:
     if not profile.subgraph_profiles:
         raise _no_profile(len(data), "there are no regular runs in it")
     graph = min(profile.subgraph_profiles, key=lambda graph: abs(graph.subgraph_index))
-    rows = [_row(message) for message in graph.per_op_profiles if _is_sound(message)]
+    rows = []
+    for message in graph.per_op_profiles:
+        if not _is_sound(message):
+            raise _no_profile(len(data), f"the row {message.name!r} makes no sense")
+        rows.append(_row(message))
     rows.sort(key=lambda row: row.position)
     return called_at_all([row for row in rows if not row.is_overhead])
 
@@ -65,8 +69,10 @@ def parse_profile_proto(data: bytes) -> tuple[OperatorRow, ...]:
 def _is_sound(message: Any) -> bool:
     time_us = message.inference_microseconds
     figures = (time_us.sum, time_us.count, message.times_called)
-    has_name = bool(message.node_type and message.name)
-    return has_name and time_us.count > 0 and all(0 <= n <= _MAX_MICROSECONDS for n in figures)
+    # Text that is no UTF-8 comes as bytes.
+    names = (message.node_type, message.name)
+    are_names = all(isinstance(name, str) and name.strip() for name in names)
+    return are_names and time_us.count > 0 and all(0 <= n <= _MAX_FIGURE for n in figures)
 
 
 def _row(message: Any) -> OperatorRow:

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import itertools
 import socket
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
+
+import pytest
 
 
 class USBError(Exception):
@@ -67,6 +70,12 @@ class Cable:
     def getSerialNumber(self) -> str:
         self._require_access()
         return self.serial
+
+    def getBusNumber(self) -> int:
+        return 1
+
+    def getPortNumberList(self) -> list[int]:
+        return [1]
 
     def iterSettings(self) -> Iterator[Cable]:
         yield self
@@ -164,6 +173,14 @@ class _Endpoint:
 
     def getAddress(self) -> int:
         return self._address
+
+
+def plug_in(cables: list[Cable] | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make these the phones on USB for one test; None takes libusb away."""
+    monkeypatch.setitem(sys.modules, "usb1", None if cables is None else usb1_module(cables))
+    for name in ("adb_shell.transport.usb_transport", "device_farm.adb.usb_transport"):
+        monkeypatch.setitem(sys.modules, name, None)  # so that what the test imports goes away
+        del sys.modules[name]
 
 
 def usb1_module(cables: list[Cable]) -> ModuleType:

@@ -455,5 +455,5 @@ def test_a_lost_row_is_noticed():
     lines = golden("v3_xnnpack").split("\n")
     row = next(i for i, line in enumerate(lines) if "Delegate/Clamp" in line)
     del lines[row]
-    with pytest.raises(OperatorsDiffer, match="5 rows can be read, .* there are 6"):
+    with pytest.raises(OperatorsDiffer, match=r"5 rows can be read, .* there are 6"):
         require_single_partition(parse_output("\n".join(lines)))
