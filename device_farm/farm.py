@@ -12,10 +12,10 @@ from typing import TypeVar
 from device_farm.adb import AdbPhone, AdbServer
 from device_farm.adb.connection import AUTH_TIMEOUT_S
 from device_farm.adb.server import LOCAL_SERVER
-from device_farm.address import is_host_and_port
+from device_farm.address import is_host_and_port, parse_address
 from device_farm.choice import choose
 from device_farm.crew import Crew, Job, JobEvent, Outcome
-from device_farm.discovery import FoundDevice, discover, look, look_again
+from device_farm.discovery import ADB_PORT, FoundDevice, discover, look, look_again
 from device_farm.errors import DeviceLeased
 from device_farm.lease import Lease
 from device_farm.leased import LeasedPhone
@@ -48,6 +48,8 @@ class Farm:
         key_directory: Path | None = None,
     ) -> None:
         self._servers = tuple(servers)
+        for address in addresses:
+            parse_address(address, ADB_PORT)
         self._addresses = tuple(addresses)
         self._timeout_s = timeout_s
         self._key_directory = key_directory

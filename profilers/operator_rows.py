@@ -137,7 +137,7 @@ def make_row(kind: str, name: str, *, position: int, mean_ms: float, calls: floa
     """A row from its columns as the tool writes them."""
     kind, name = kind.strip(), name.strip()
     return OperatorRow(
-        kind=kind.removeprefix("Delegate/"),
+        kind=kind.removeprefix("Delegate/") or kind,
         name=name,
         position=position,
         is_delegated=kind.startswith("Delegate/") or name.startswith("Delegate/"),
@@ -193,8 +193,9 @@ class _TableReader:
 
     def _read_header(self, line: str) -> None:
         self._has_start = "start" in line
-        if self._is_regular and not self._banners and not self._rows[_PRIMARY]:
-            self._open = self._rows[_PRIMARY]
+        if not self._banners:  # an extract of a CSV file, of which the first table counts
+            rows = self._rows[_PRIMARY]
+            self._open = rows if self._is_regular and not rows else None
 
     def _read_total(self, line: str) -> None:
         self._open = None
@@ -236,5 +237,5 @@ def _per_inference(
 def _internal(row: OperatorRow) -> OperatorRow:
     """Give it the type that a table of a delegate has in its names only."""
     kind, _, number = row.name.removeprefix("Delegate/").rpartition(":")
-    is_typed = bool(kind) and whole(number) is not None
+    is_typed = bool(kind.strip()) and whole(number) is not None
     return replace(row, kind=kind if is_typed else row.kind, is_delegated=True)

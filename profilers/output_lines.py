@@ -38,8 +38,9 @@ class OutputLine(NamedTuple):
 
 
 def split_lines(text: str) -> list[OutputLine]:
-    r"""Take an output apart; it may end its lines with ``\n``, ``\r\n`` or ``\r\r\n``."""
-    return [_line(raw.rstrip()) for raw in text.replace("\0", "").split("\n")]
+    r"""The lines that are not blank; they may end with ``\n``, ``\r\n`` or ``\r\r\n``."""
+    lines = (raw.rstrip() for raw in text.replace("\0", "").split("\n"))
+    return [_line(raw) for raw in lines if raw]
 
 
 def _line(raw: str) -> OutputLine:

@@ -49,6 +49,7 @@ _SESSION_TIMEOUT_S = 120.0
 _MAX_LOSSES = 50
 _MAX_RETRIES = 2
 _WAIT_S = 2.0
+_RESTORE_S = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -270,7 +271,8 @@ def phone_runner(
         DeviceNotReady: the phone cannot be measured on: its battery is low, or it is too hot.
         ConditionsNotRestored: on leaving: a setting of the phone is still changed.
     """
-    with Conditions(device) as conditions:
+    patience_s = min(_RESTORE_S, options.patience_s)
+    with Conditions(device, reconnect_s=patience_s) as conditions:
         for doubt in (*require_ready(device), *conditions.refused):
             _log.warning("%s: %s", printable(device.serial), doubt)
         cancelled = cancelled or threading.Event()

@@ -24,7 +24,12 @@ from toolchain.run_dir import RunDirectory
     [
         ("profile -o t --space swift", "unknown space 'swift'; known are: shrinkcnn", 1),
         ("profile -o t --task sorting", "unknown task 'sorting'; known are: ", 1),
-        ("profile -o t --device pixel", "no device 'pixel'; this version measures on: host", 2),
+        ("profile -o t --device pixel", "pixel: no phone has this name; ", 1),
+        ("profile -o t --device host --device p", "would disturb this machine", 2),
+        ("profile -o t --device p --device p", "a device is named twice: p, p", 2),
+        ("profile -o t --precision float16", "float16 is for phones", 2),
+        ("profile -o t --precision int4", "precision is 'int4'; give float32 or float16", 2),
+        ("profile -o t --cpu-mask f0", "start pocketnas under taskset", 2),
         ("profile -o t --set colour=1", "'colour'; known are: activation, base_width", 1),
         ("profile -o t --set nodes=99", "2 to 10 nodes, got 99", 2),
         ("profile -o t --set nodes=many", "nodes must be like 8, got 'many'", 2),

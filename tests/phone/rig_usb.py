@@ -45,7 +45,7 @@ class USBErrorTimeout(USBError):
 
 
 class Cable:
-    """A phone on USB: the device, its only setting and its handle in one.
+    """A phone on USB: the device and its only setting in one.
 
     Attributes:
         is_denied: This user may not open it.
@@ -63,12 +63,11 @@ class Cable:
         self.bytes_per_transfer: int | None = None
         self.closed_in_use = False
         self.opened = 0
-        self._transfers = 0
-        self._address = address
-        self._socket: socket.socket | None = None
+        self.claimant: _Handle | None = None
+        self.address = address
 
     def getSerialNumber(self) -> str:
-        self._require_access()
+        self.require_access()
         return self.serial
 
     def getBusNumber(self) -> int:
@@ -96,22 +95,39 @@ class Cable:
         yield _Endpoint(0x81)
         yield _Endpoint(0x01)
 
-    def open(self) -> Cable:
-        self._require_access()
+    def open(self) -> _Handle:
+        self.require_access()
         self.opened += 1
-        return self
+        return _Handle(self)
+
+    def require_access(self) -> None:
+        if self.is_unplugged:
+            raise USBErrorNoDevice
+        if self.is_denied:
+            raise USBErrorAccess
+
+
+class _Handle:
+    """An open device; of several only one can claim the interface."""
+
+    def __init__(self, cable: Cable) -> None:
+        self._cable = cable
+        self._transfers = 0
+        self._socket: socket.socket | None = None
 
     def kernelDriverActive(self, _: int) -> bool:
         return False
 
     def claimInterface(self, _: int) -> None:
-        if self.is_busy:
+        if self._cable.is_busy or self._cable.claimant not in (None, self):
             raise USBErrorBusy
-        self._socket = socket.create_connection(self._address)
+        self._cable.claimant = self
+        self._socket = socket.create_connection(self._cable.address)
 
     def releaseInterface(self, _: int) -> None:
-        self.closed_in_use |= self._transfers > 0
+        self._cable.closed_in_use |= self._transfers > 0
         if self._socket is not None:
+            self._cable.claimant = None
             self._socket.close()
             self._socket = None
 
@@ -140,12 +156,12 @@ class Cable:
         deadline = time.monotonic() + timeout / 1000
         received = b""
         while len(received) < length:
-            if self.bytes_per_transfer and len(received) >= self.bytes_per_transfer:
+            if self._cable.bytes_per_transfer and len(received) >= self._cable.bytes_per_transfer:
                 raise USBErrorTimeout(received)
             connected.settimeout(max(0.001, deadline - time.monotonic()))
             try:
                 piece = connected.recv(
-                    min(length - len(received), self.bytes_per_transfer or length)
+                    min(length - len(received), self._cable.bytes_per_transfer or length)
                 )
             except TimeoutError:
                 raise USBErrorTimeout(received) from None
@@ -156,15 +172,9 @@ class Cable:
 
     @property
     def _connected(self) -> socket.socket:
-        if self.is_unplugged or self._socket is None:
+        if self._cable.is_unplugged or self._socket is None:
             raise USBErrorNoDevice
         return self._socket
-
-    def _require_access(self) -> None:
-        if self.is_unplugged:
-            raise USBErrorNoDevice
-        if self.is_denied:
-            raise USBErrorAccess
 
 
 class _Endpoint:

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -20,7 +20,7 @@ from rig_phone import PORT, StandInPhone
 from rig_usb import Cable, plug_in
 
 import device_farm
-from device_farm.adb import AdbServer
+from device_farm.adb import AdbPhone, AdbServer, ServerRoute
 from device_farm.discovery import discover
 from device_farm.errors import (
     ConnectionLost,
@@ -33,6 +33,7 @@ from device_farm.errors import (
 )
 from device_farm.farm import Farm, Job, JobEvent, LeasedPhone, work
 from device_farm.lease import holder_of
+from device_farm.task import start
 
 pytestmark = pytest.mark.phone
 TWINS = "model:Twin"
@@ -148,7 +149,7 @@ def test_phones_seen_through_tcp_and_a_server_are_shown_once(
         assert row.battery is not None
         assert row.thermal is not None
         plain = json.loads(json.dumps(row.to_json()))
-        assert plain["info"]["clusters"][0]["mask"] == "f"
+        assert int(plain["info"]["clusters"][0]["mask"], 16) > 0
         assert plain["battery"]["level"] == 0.87
         assert plain["thermal"]["status"] == "none"
 
@@ -271,6 +272,33 @@ def test_cables_that_cannot_be_used_say_why(
         pass
     with pytest.raises(DeviceBusy, match="adb kill-server"), farm.acquire(busy.serial):
         pass
+
+
+def test_a_cable_that_the_adb_server_holds_is_shown_as_the_servers(
+    cables: list[Cable], adb: Adb, adb_server: AdbServer, farm_phones: list[StandInPhone]
+) -> None:
+    phone = farm_phones[0]
+    cables[0].serial = phone.serial  # as if the server had it on its own cable
+    cables[0].is_busy = True
+    assert b"connected" in adb("connect", phone.serial).stdout
+    rows = discover(servers=[adb_server])
+    adb("disconnect", phone.serial)
+    (row,) = [row for row in rows if row.has_name(phone.serial)]
+    assert (row.state, row.way) == ("ready", f"adb server {adb_server}")
+
+
+def test_closing_a_phone_behind_a_server_wakes_who_waits_for_it(
+    adb: Adb, adb_server: AdbServer, farm_phones: list[StandInPhone]
+) -> None:
+    phone = farm_phones[0]
+    assert b"connected" in adb("connect", phone.serial).stdout
+    served = AdbPhone(ServerRoute(serial=phone.serial, server=adb_server))
+    waiting = start(partial(served.run, "sleep 77", timeout_s=100))
+    time.sleep(0.5)
+    served.close()
+    assert isinstance(waiting.exception(timeout=5), ConnectionLost)
+    assert served.run("echo back", timeout_s=10).text == "back\n"
+    adb("disconnect", phone.serial)
 
 
 def test_two_cables_of_one_serial_number_are_not_confused(
@@ -444,6 +472,7 @@ def test_a_phone_that_dies_gives_its_work_to_its_twin(mortal: Farm, fronts: list
 def test_a_twin_takes_over_only_once_its_own_job_is_done(
     mortal: Farm, fronts: list[Front]
 ) -> None:
+    first, second = sorted(fronts[:2], key=address)
     is_waiting = threading.Event()
     order: list[str] = []
     dead: list[str] = []
@@ -451,7 +480,7 @@ def test_a_twin_takes_over_only_once_its_own_job_is_done(
     def lose(leased: LeasedPhone) -> str:
         if not dead:
             dead.append(leased.found.serial)
-            fronts[0].stop_listening()
+            first.stop_listening()
             return read_model(leased)
         order.append("taken over")
         return leased.found.serial
@@ -465,28 +494,30 @@ def test_a_twin_takes_over_only_once_its_own_job_is_done(
         if event.kind == "waiting":
             is_waiting.set()
 
-    first, second = (address(front) for front in fronts[:2])
-    jobs = [Job(name="lose", wanted=first, do=lose), Job(name="keep", wanted=second, do=keep)]
-    jobs[0] = replace(jobs[0], wanted=TWINS)
+    jobs = [
+        Job(name="lose", wanted=TWINS, do=lose),
+        Job(name="keep", wanted=address(second), do=keep),
+    ]
     outcomes = work(mortal, jobs, watch)
-    assert dead == [first]
-    assert outcomes["keep"].value == second
-    assert outcomes["lose"].serials == (first, second)
+    assert dead == [address(first)]
+    assert outcomes["keep"].value == address(second)
+    assert outcomes["lose"].serials == (address(first), address(second))
     assert order == ["done", "taken over"]
 
 
-def test_a_phone_that_came_back_goes_on(farm: Farm, farm_phones: list[StandInPhone]) -> None:
-    phone = farm_phones[2]
+def test_a_phone_that_came_back_goes_on(mortal: Farm, fronts: list[Front]) -> None:
+    tries: list[str] = []
 
-    def do(leased: LeasedPhone, tries: list[int] = []) -> int:  # noqa: B006 - counts the calls
-        tries.append(1)
+    def do(leased: LeasedPhone) -> str:
+        leased.phone.run("true", timeout_s=10)
+        tries.append(leased.found.serial)
         if len(tries) == 1:
-            phone.restart()
-            raise ConnectionLost(leased.found.serial, "gone")
-        return len(tries)
+            fronts[2].drop()
+        return read_model(leased)
 
-    outcome = work(farm, [Job(name="j", wanted=phone.serial, do=do)])["j"]
-    assert (outcome.value, outcome.serials) == (2, (phone.serial, phone.serial))
+    outcome = work(mortal, [Job(name="j", wanted=address(fronts[2]), do=do)])["j"]
+    assert outcome.error is None
+    assert list(outcome.serials) == tries == [address(fronts[2])] * 2
 
 
 def test_work_without_a_twin_ends_with_the_loss(mortal: Farm, fronts: list[Front]) -> None:

@@ -148,6 +148,14 @@ def test_too_few_runs_are_truncated():
     assert not parse_output(golden("v4_block_only")).is_truncated  # nothing tells what was wanted
 
 
+def test_a_mean_without_a_count_is_not_truncated():
+    text = golden("v3_xnnpack").replace("count=75 first", "count=?? first")
+    output = parse_output(text[: text.index("INFO: Profiling Info")])
+    assert output.timed == RunStatistics(count=0, mean_ms=1.40525)
+    assert output.wanted_runs == 75
+    assert not output.is_truncated
+
+
 def test_only_a_delegate_that_took_nothing_is_a_fallback():
     assert parse_output(golden("v3_cpu_fallback")).is_cpu_fallback
     assert not parse_output(golden("v2_truncated")).is_cpu_fallback
@@ -183,6 +191,23 @@ def test_errors_are_told_in_order(name, errors):
     assert output.errors == errors
     if "failed" in name:
         assert output.timed is None
+
+
+def test_only_what_no_logger_calls_harmless_is_a_failure():
+    text = golden("v2_truncated")
+    assert parse_output(text).errors == ()
+    assert parse_output(text + "Failed to get the input model file size.\n").errors == ()
+    assert parse_output(text + "INFO: Failed to find a cache\n").errors == ()
+    assert parse_output(text + "Failed to invoke!\n").errors == ("Failed to invoke!",)
+
+
+def test_a_table_alone_or_one_message_tells_the_family():
+    table = golden("v3_xnnpack")
+    table = table[table.index("===== Run Order") - 25 :].replace("INFO: ", "")
+    assert parse_output(table).family == "v3"
+    memory = "Memory footprint delta from the start of the tool (MB): init=1 overall=2\n"
+    assert parse_output("STARTING!\n" + memory).family == "v2"
+    assert parse_output("STARTING!\n").family == "v1"
 
 
 def test_a_flood_of_errors_is_bounded():
@@ -422,6 +447,16 @@ def test_merged_rows_are_noticed_without_the_count_of_partitions(old, new, messa
         require_single_partition(parse_output(golden("v3_two_partitions").replace(old, new)))
 
 
+PARTLY = (
+    "INFO: Explicitly applied XNNPACK delegate, and the model graph will be partially executed by "
+    "the delegate"
+)
+REPLACED = (
+    "VERBOSE: Replacing 6 out of 6 node(s) with delegate (TfLiteXNNPackDelegate) node, yielding 1 "
+    "partitions for subgraph"
+)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
@@ -430,6 +465,10 @@ def test_merged_rows_are_noticed_without_the_count_of_partitions(old, new, messa
         ("Delegate/Clamp (NC):2", "Delegate/Clamp (NC)", "a delegated operator has no number"),
         ("Number of nodes executed: 6", "Number of nodes executed: 7", "6 rows can be read"),
         ("6 out of 6", "6 out of 9", None),
+        ("VERBOSE: ", f"{PARTLY} w/ 1 delegate kernels.\nVERBOSE: ", None),
+        ("VERBOSE: ", f"{PARTLY} w/ 2 delegate kernels.\nVERBOSE: ", "in 2 separate parts"),
+        # The same once more, and that of a graph which is not run here.
+        ("VERBOSE: ", f"{REPLACED} 0.\n{REPLACED} 0.\n{REPLACED} 4.\nVERBOSE: ", None),
         ("1 partitions for", "2 partitions for", "took 6 of 6 nodes, which makes 2 partitions"),
         ("1 partitions for", "4 partitions for", "which makes 4 partitions"),
     ],
@@ -443,6 +482,19 @@ def test_rows_must_be_complete_and_numbered(old, new, message):
     else:
         with pytest.raises(OperatorsDiffer, match=message):
             require_single_partition(output)
+
+
+def test_an_operator_that_is_not_called_each_time_is_refused():
+    text = golden("v3_xnnpack")
+    row = next(line for line in text.split("\n") if "Delegate/Clamp" in line)
+    with pytest.raises(OperatorsDiffer, match=r"Clamp \(NC\) ran 0 times in an inference"):
+        require_single_partition(parse_output(text.replace(row, row.replace("  1\t", "  0\t"))))
+
+
+def test_unknown_control_flow_is_noticed_by_the_tables_of_other_graphs():
+    text = golden("v3_control_flow").replace("WHILE", "HURRY")
+    with pytest.raises(OperatorsDiffer, match="the graph calls other graphs"):
+        require_single_partition(parse_output(text))
 
 
 def test_nodes_before_and_after_a_single_delegated_part_stay_in_order():

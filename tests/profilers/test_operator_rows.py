@@ -133,7 +133,26 @@ def test_the_sum_of_the_rows_is_told(name, count, mean_ms):
 
 
 def test_the_sum_of_litert_2_3_is_over_rows_not_runs():
-    assert parse_output((GOLDEN / "v5_litert.txt").read_text()).profiled is None
+    text = (GOLDEN / "v5_litert.txt").read_text()
+    assert parse_output(text).profiled is None
+    assert parse_output(text.replace("count=4 curr", "count=1 curr")).profiled is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "is_overhead"),
+    [
+        ("Warp", "Warp/0", True),  # an event that no list here knows
+        ("AllocateTensors", "[Default]:0", True),
+        ("LiteRT::Run[Buffer sync]", "x", True),
+        ("Warp", "Warp/x", False),
+        ("CONV_2D", "[a/0]:1", False),
+        ("Clamp (NC)", "Delegate/Clamp (NC):1", False),
+    ],
+)
+def test_events_are_told_from_operators_by_their_names(kind, name, is_overhead):
+    row = parse_row(f"\t{kind}\t 0.300\t 0.250\t 5.0%\t 5.0%\t 0.000\t 1\t{name}", 0)
+    assert row is not None
+    assert row.is_overhead == is_overhead
 
 
 def test_what_happens_inside_of_a_delegates_row_is_not_counted_twice():
@@ -304,6 +323,14 @@ def test_csv_may_lack_everything_before_the_head():
     regular = text[text.index("Regular Benchmark Runs") :]
     fragment = regular[regular.index("node type") : regular.index("=====", 200)]
     assert parse_csv(fragment) == parse_csv(text)
+
+
+def test_csv_may_lack_its_banners():
+    text = (GOLDEN / "profile_2024.csv").read_text()
+    lines = [line for line in text.split("\n") if not line.startswith("==")]
+    assert [row.name for row in parse_csv("\n".join(lines))] == [
+        row.name for row in parse_csv(text)
+    ]
 
 
 @pytest.mark.parametrize("text", ["", "a,b\n1,2\n", "Killed", "\x1b[2J,\n"])

@@ -1,7 +1,7 @@
 """Quantize an exported network after training, and prove what came of it.
 
 Static int8: weights per channel, activations per tensor, with ranges taken from images that the
-network was trained on. The same file and the same images give the same bytes.
+network was trained on. The same file and the same images give the same bytes, in whatever order.
 
 Source: Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
 Inference, arXiv 1712.05877, as litert-quantizer carries it out.
@@ -17,6 +17,7 @@ from contextlib import contextmanager, redirect_stderr
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -190,10 +191,28 @@ def _run_quantizer(content: bytes, samples_NCHW: Array, recipe: str, *, integer_
                 )
         ranges = None
         if session.need_calibration:
-            # One thread, so that sums are always made in the same order.
-            ranges = session.calibrate({SIGNATURE: _feeds(samples_NCHW)}, num_threads=1)
+            ranges = _ranges(content, samples_NCHW, session.get_quantization_recipe())
         result = session.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
     return bytes(result.quantized_model)
+
+
+def _ranges(content: bytes, samples_NCHW: Array, recipe: Any) -> Any:
+    """The smallest and the largest value of every tensor over all samples.
+
+    The quantizer's own ``calibrate`` averages, and forgets all but the last twenty images or so:
+    it cuts off what single images reach. On a trained ShrinkCNN (Fashion-MNIST, 200 images) its
+    ranges gave 14 dB where these give 28.
+    """
+    from litert_quantizer import calibrator, recipe_manager
+    from litert_quantizer.utils import qsv_utils
+
+    manager = recipe_manager.RecipeManager()
+    manager.load_quantization_recipe(recipe)
+    calibration = calibrator.Calibrator(
+        content, num_threads=1, qsv_update_func=qsv_utils.min_max_update
+    )
+    calibration.calibrate({SIGNATURE: _feeds(samples_NCHW)}, manager)
+    return calibration.get_model_qsvs()
 
 
 def _feeds(samples_NCHW: Array) -> list[dict[str, Array]]:

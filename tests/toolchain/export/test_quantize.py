@@ -92,6 +92,16 @@ def test_ranges_come_from_the_samples():
     assert compare_outputs(reference, run_litert(dark, held_out), None).sqnr_db < 10
 
 
+def test_ranges_hold_every_sample_in_whatever_order():
+    content = float_network()[1]
+    samples = images(40)
+    samples[0] *= np.float32(4)  # an average would forget it
+    assert quantize(content, samples) == quantize(content, samples[::-1])
+    bright = run_litert(content, samples[:1])
+    movement = compare_outputs(bright, run_litert(quantize(content, samples), samples[:1]), None)
+    assert movement.sqnr_db > 20
+
+
 def test_ends_are_float_unless_integers_are_asked_for():
     content = float_network()[1]
     assert ends(quantize(content, images(4))) == [np.float32, np.float32]

@@ -1,0 +1,229 @@
+"""Profiles and benchmarks on stand-in phones, undisturbed and through everything phones do."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rig_benchmark import build
+from rig_front import Front
+from rig_image import RigUnavailable
+from rig_phone import StandInPhone
+
+from device_farm.adb import AdbPhone
+from device_farm.errors import ConditionsNotRestored, DeviceUnreachable
+from device_farm.info import read_info
+from latency_tables.table import LatencyTable
+from profilers.benchmark import benchmark, benchmark_settings
+from profilers.benchmark_binary import find_benchmark_binary
+from profilers.errors import AnotherPhone, BenchmarkFailed
+from profilers.journal import Journal
+from profilers.phone import PhoneOptions, PhoneRunner, phone_runner
+from profilers.probes import Probe
+from profilers.profile import profile_table
+from profilers.settings import ProfileSettings
+from toolchain.probe_networks import probe_networks
+from toolchain.spaces.space import make_space, space_kernels
+
+pytestmark = pytest.mark.phone
+
+SPACE = make_space(
+    "shrinkcnn",
+    {"nodes": 3, "base_width": 8, "stem_channels": 16, "input_shape": (1, 16, 16)},
+)
+SETTINGS = ProfileSettings(sessions=1, runs=10, warmup=2)
+
+
+@pytest.fixture(scope="module")
+def binary() -> Path:
+    try:
+        return build()
+    except RigUnavailable as reason:
+        pytest.skip(str(reason))
+
+
+@pytest.fixture(scope="module")
+def pool() -> list[Probe]:
+    return [
+        Probe(subject=network.genotype, kernels=network.kernels, build=network.build)
+        for network in probe_networks(SPACE, 1)
+    ]
+
+
+@pytest.fixture
+def network(pool: list[Probe], tmp_path: Path) -> Path:
+    path = tmp_path / "net'; touch harm; '.tflite"
+    path.write_bytes(pool[0].build())
+    return path
+
+
+@contextmanager
+def running(phone: AdbPhone, binary: Path, patience_s: float = 30.0) -> Iterator[PhoneRunner]:
+    info = read_info(phone)
+    tool = find_benchmark_binary(info.abi, path=binary)
+    with phone_runner(phone, info, tool, PhoneOptions(patience_s=patience_s)) as runner:
+        yield runner
+
+
+def profiled(runner: PhoneRunner, pool: list[Probe], path: Path) -> LatencyTable:
+    return profile_table(pool, runner, path, SETTINGS, space="small", seed=1, resume=False)
+
+
+def test_the_target_says_what_was_measured_and_how(phone: AdbPhone, binary: Path) -> None:
+    with running(phone, binary) as runner:
+        target = runner.target
+    assert target.device.startswith("Acme Stand-in")
+    assert target.runtime == "benchmark_model"
+    assert len(target.runtime_sha256) == 64
+    assert target.cpu_mask == f"{read_info(phone).clusters[-1].mask:x}"
+    assert target.clock == "wall"
+
+
+def test_a_benchmark_has_times_of_the_network_and_of_each_operator(
+    phone: AdbPhone, stand_in: StandInPhone, binary: Path, network: Path, pool: list[Probe]
+) -> None:
+    with running(phone, binary) as runner:
+        report = benchmark(
+            network, runner, settings=benchmark_settings(2), kernels=pool[0].kernels
+        )
+    assert len(report.kernels) == len(pool[0].kernels)
+    assert sum(kernel.measured_ms for kernel in report.kernels) > 0
+    assert report.measurement.median_ms > 0
+    assert report.measurement.runs >= 2 * 40
+    assert report.measurement.conditions["status_after"] == "NONE"
+    assert not list(stand_in.state.rglob("harm"))
+
+
+def test_a_throttled_phone_is_measured_again_and_said_to_be_disturbed(
+    phone: AdbPhone, stand_in: StandInPhone, binary: Path, network: Path
+) -> None:
+    service = stand_in.state / "dumpsys" / "thermalservice"
+    cool = service.read_text()
+    with running(phone, binary) as runner:
+        runner.prepare([network])
+        assert runner.latencies(network, runs=5, warmup=1).disturbed == 0
+        service.write_text(cool.replace("Thermal Status: 0", "Thermal Status: 2"))
+        try:
+            assert runner.latencies(network, runs=5, warmup=1).disturbed == 1
+        finally:
+            service.write_text(cool)
+        assert runner.latencies(network, runs=5, warmup=1).disturbed == 0
+
+
+@pytest.mark.parametrize(
+    ("failure", "words"),
+    [("oom", "killed"), ("invoke", "fail"), ("load", "not on the phone"), ("prepare", "prepare")],
+)
+def test_a_tool_that_fails_ends_in_an_error_that_says_why(
+    phone: AdbPhone,
+    stand_in: StandInPhone,
+    binary: Path,
+    network: Path,
+    failure: str,
+    words: str,
+) -> None:
+    config = stand_in.state / "benchmark_model.conf"
+    with running(phone, binary) as runner:
+        runner.prepare([network])
+        config.write_text(f"fail={failure}\n")
+        try:
+            with pytest.raises(BenchmarkFailed, match=f"(?i){words}"):
+                runner.latencies(network, runs=5, warmup=1)
+        finally:
+            config.unlink()
+        assert runner.latencies(network, runs=5, warmup=1).runs >= 5
+
+
+def test_a_phone_that_restarts_is_set_up_again(
+    phone: AdbPhone, stand_in: StandInPhone, binary: Path, network: Path
+) -> None:
+    with running(phone, binary) as runner:
+        runner.prepare([network])
+        stand_in.restart()  # its disk is empty, too
+        assert runner.latencies(network, runs=5, warmup=1).runs >= 5
+
+
+def test_another_phone_at_the_same_address_is_refused(
+    phone: AdbPhone, stand_in: StandInPhone, binary: Path, network: Path
+) -> None:
+    properties = stand_in.state / "properties"
+    own = properties.read_text()
+    with running(phone, binary) as runner:
+        runner.prepare([network])
+        properties.write_text(own.replace("UP1A.1", "UP1A.2"))
+        stand_in.restart()
+        try:
+            with pytest.raises(AnotherPhone, match=r"came back as Stand-in .*UP1A\.2"):
+                runner.latencies(network, runs=5, warmup=1)
+        finally:
+            properties.write_text(own)
+
+
+def test_a_phone_that_stays_away_is_given_up_in_time(
+    front: Front, fronted: AdbPhone, binary: Path, network: Path
+) -> None:
+    start = time.monotonic()
+    with pytest.raises(ConditionsNotRestored) as told:  # the next session restores them
+        lose_for_good(front, fronted, binary, network)
+    assert isinstance(told.value.__context__, DeviceUnreachable)
+    assert time.monotonic() - start < 20
+
+
+def lose_for_good(front: Front, fronted: AdbPhone, binary: Path, network: Path) -> None:
+    with running(fronted, binary, patience_s=1.0) as runner:
+        runner.prepare([network])
+        front.stop_listening()
+        runner.latencies(network, runs=5, warmup=1)
+
+
+@pytest.mark.slow
+def test_a_profile_survives_twenty_cuts_with_every_row_once(
+    phone: AdbPhone,
+    stand_in: StandInPhone,
+    front: Front,
+    fronted: AdbPhone,
+    binary: Path,
+    pool: list[Probe],
+    tmp_path: Path,
+) -> None:
+    with running(phone, binary) as runner:
+        undisturbed = profiled(runner, pool, tmp_path / "undisturbed.table")
+    dice = random.Random(7)
+    done, cuts = threading.Event(), 0
+
+    def cut() -> None:
+        nonlocal cuts
+        while not done.wait(dice.uniform(0.1, 1.0)):
+            if cuts < 20:
+                front.drop()
+                cuts += 1
+
+    cutter = threading.Thread(target=cut)
+    with running(fronted, binary) as runner:
+        cutter.start()
+        try:
+            table = profiled(runner, pool, tmp_path / "cut.table")
+        finally:
+            done.set()
+            cutter.join()
+    assert cuts >= 15
+    assert set(table) == set(undisturbed) == space_kernels(SPACE)
+    ratios = [
+        table[kernel].median_ms / undisturbed[kernel].median_ms
+        for kernel in table
+        if undisturbed[kernel].median_ms > 0.002
+    ]
+    assert 0.7 < float(np.median(ratios)) < 1.4
+    path = tmp_path / "cut.table.journal"
+    identity = {f"target.{name}": str(value) for name, value in table.target.to_json().items()}
+    identity |= {"settings.sessions": "1", "settings.runs": "10", "settings.warmup": "2"}
+    with Journal.open(path, {**identity, "space": "small", "seed": "1"}, resume=True) as journal:
+        keys = [(row.subject, row.session) for row in journal.rows()]
+    assert len(keys) == len(set(keys))
+    stand_in.restart()  # a watchdog whose shell was cut may still be counting down
