@@ -155,9 +155,15 @@ class Front:
         if self._certificate is not None:
             writer.write(packet(b"STLS", STLS_VERSION, 0))
             command, *_ = await read_packet(reader)
-            if command == b"STLS":
-                await writer.start_tls(self._certificate.context(self.paired))
-            return command == b"STLS"
+            return command == b"STLS" and await self._starts_tls(writer, self._certificate)
+        return True
+
+    async def _starts_tls(self, writer: asyncio.StreamWriter, certificate: _Certificate) -> bool:
+        plain = writer.transport
+        await writer.start_tls(certificate.context(self.paired))
+        if writer.transport is None:  # Python 3.11, when the peer leaves during the handshake
+            writer._transport = plain  # type: ignore[attr-defined]
+            return False
         return True
 
     async def _admits_key(
