@@ -41,7 +41,7 @@ from toolchain.run_dir import RunDirectory
         ("profile -o t --threads 0", "threads is 0; give at least 1", 2),
         ("profile -o t --seed -1", "'--seed'", 2),
         ("profile -o t --set nodes=2", "networks, calibration needs at least 8; widen", 1),
-        ("profile -o .", "'.' is a directory", 2),
+        ("profile -o .", ". is a folder; give the table a name", 2),
         ("profile", "Missing option '--output' / '-o'", 2),
         ("profil -o t", "No such command 'profil'", 2),
         ("profile -o t --colour", "No such option: --colour", 2),

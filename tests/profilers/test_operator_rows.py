@@ -401,3 +401,9 @@ def test_a_protobuf_of_other_bytes_than_text_is_refused():
     data = proto().replace(b"Delegate/Clamp", b"Delegate/\xd6lamp")
     with pytest.raises(OutputUnreadable, match="makes no sense"):
         parse_profile_proto(data)
+
+
+def test_totals_of_a_called_graph_are_not_those_of_the_graph():
+    lines = ["Subgraph (index: 1) profile:", "Number of nodes executed: 9"]
+    assert read_tables(lines).row_count is None
+    assert read_tables(["Primary graph profile:", *lines[1:]]).row_count == 9

@@ -228,7 +228,7 @@ def _benchmark(
             "measured_ms": measured_ms,
             "interval_ms": [0.99 * measured_ms, 1.012 * measured_ms],
             "iqr_ms": 0.03 * measured_ms,
-            "samples": 200,
+            "runs": 200,
             "sessions": 5,
             "session_medians_ms": [measured_ms * share for share in (0.99, 1, 1.01, 1, 1.005)],
             "is_stable": True,
