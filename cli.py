@@ -278,6 +278,12 @@ def export(
         Path | None,
         typer.Option("--output", "-o", dir_okay=False, help="Copy the file and its card here."),
     ] = None,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="Quantize to 8-bit integers, and say what it cost.")
+    ] = False,
+    calibration: Annotated[
+        int, typer.Option(min=1, help="Training images that the integers' ranges are read from.")
+    ] = 200,
     as_json: Json = False,
 ) -> None:
     """Lower a run's trained network to TFLite and prove that it computes the same."""
@@ -286,6 +292,10 @@ def export(
     folder, config, images = _existing_run(run)
     with folder.locked():
         artifact = pipeline.export(folder, config, images)
+        if int8:
+            artifact = pipeline.quantize(
+                folder, config, images, artifact, calibration_images=calibration
+            )
     if output:
         artifact = artifact.copy_to(output)
     _show(artifact.to_json() if as_json else artifact.summary())

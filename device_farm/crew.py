@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Collection, Sequence
-from concurrent.futures import Future, wait
+from concurrent.futures import CancelledError, Future, wait
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -114,6 +114,8 @@ class Crew(Generic[_Value]):
         self._on_event = on_event
         self._wait_s = wait_s
         self._cancelled = threading.Event()
+        # no job begins before `work` can stop every one of them
+        self._is_complete = threading.Event()
         self._telling = threading.Lock()
         self._tried: dict[str, list[str]] = {name: [] for name in names}
         self._in_use: dict[str, LeasedPhone] = {}
@@ -124,8 +126,11 @@ class Crew(Generic[_Value]):
     def work(self) -> dict[str, Outcome[_Value]]:
         """Do all jobs; see device_farm.farm.work."""
         seen = self._farm.look([job.wanted for job in self._jobs])
-        running = {job.name: start(partial(self._run, job, seen)) for job in self._jobs}
+        running: dict[str, Future[_Value]] = {}
         try:
+            for job in self._jobs:
+                running[job.name] = start(partial(self._run, job, seen))
+            self._is_complete.set()
             wait(running.values())
         except KeyboardInterrupt:
             self._stop(running.values())
@@ -135,6 +140,7 @@ class Crew(Generic[_Value]):
     def _stop(self, running: Collection[Future[_Value]]) -> None:
         """Make all jobs end; a second Ctrl-C leaves them to their fate."""
         self._cancelled.set()
+        self._is_complete.set()
         self._move()
         _, still = wait(running, timeout=_STOP_GRACE_S)
         if still:
@@ -152,7 +158,10 @@ class Crew(Generic[_Value]):
 
     def _run(self, job: Job[_Value], seen: Sequence[FoundDevice]) -> _Value:
         """Do a job and tell how it ended."""
+        self._is_complete.wait()
         try:
+            if self._cancelled.is_set():
+                raise CancelledError
             value = self._complete(job, seen)
         except BaseException as error:
             self._tell(job, "failed", error)

@@ -12,8 +12,8 @@ from functools import partial
 from pathlib import Path
 
 from device_farm.adb import AdbServer, ServerRoute, TcpRoute, UsbRoute
-from device_farm.adb.connection import AUTH_TIMEOUT_S
 from device_farm.adb.server import LOCAL_SERVER, ServerDevice
+from device_farm.adb.stream import seconds_left
 from device_farm.adb.usb import UsbPhone, list_usb_phones
 from device_farm.address import parse_address
 from device_farm.errors import (
@@ -34,8 +34,8 @@ from device_farm.task import start
 __all__ = ["ADB_PORT", "FoundDevice", "discover", "look", "look_again", "with_holders"]
 
 ADB_PORT = 5555
-# What probes may take beyond the deadline to tell what they know.
-_GRACE_S = 0.25
+# What probes may take beyond the deadline to tell what they know, on a machine that is busy.
+_GRACE_S = 1.0
 _SERVER_STATES: dict[str, type[DeviceError]] = {
     "unauthorized": DeviceUnauthorized,
     "authorizing": DeviceUnauthorized,
@@ -109,7 +109,7 @@ def look_again(
     """
     lead = Lead(serial=found.serial, way=found.way, route=found.route)
     deadline = time.monotonic() + timeout_s + auth_timeout_s
-    patience_s = max(timeout_s, auth_timeout_s)
+    patience_s = max(timeout_s / 2, auth_timeout_s)
     return Probe(lead, deadline=deadline, auth_timeout_s=patience_s).result()
 
 
@@ -124,7 +124,9 @@ def with_holders(rows: list[FoundDevice]) -> list[FoundDevice]:
 
 def _follow(source: Callable[[], list[Lead]], deadline: float) -> list[FoundDevice]:
     """Ask every phone that a source names, all at once."""
-    probes = [Probe(lead, deadline=deadline, auth_timeout_s=AUTH_TIMEOUT_S) for lead in source()]
+    leads = source()
+    patience_s = seconds_left(deadline) / 2  # for a prompt; the rest is for the phone itself
+    probes = [Probe(lead, deadline=deadline, auth_timeout_s=patience_s) for lead in leads]
     return [probe.result() for probe in probes]
 
 

@@ -26,8 +26,6 @@ from device_farm.task import start
 from device_farm.thermal import ThermalState, read_thermal
 
 _TIMEOUT_S = 15.0
-# What connecting leaves of the time, so that an ignored prompt is told as such.
-_MARGIN_S = 0.3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +53,8 @@ class Probe:
     Args:
         lead: Where to look.
         deadline: When to stop, as a reading of `time.monotonic()`.
-        auth_timeout_s: How long the user may take to accept the prompt on the phone.
+        auth_timeout_s: How long the user may take to accept the prompt on the phone. It must end
+            well before the deadline for an ignored prompt to be told as such.
     """
 
     def __init__(self, lead: Lead, *, deadline: float, auth_timeout_s: float) -> None:
@@ -80,8 +79,7 @@ class Probe:
         route = self._lead.route
         assert route is not None
         if not isinstance(route, ServerRoute):
-            patience_s = min(self._auth_timeout_s, seconds_left(self._deadline - _MARGIN_S))
-            route = replace(route, auth_timeout_s=patience_s)
+            route = replace(route, auth_timeout_s=self._auth_timeout_s)
         link: AdbConnection | ServerLink
         link = route.connect(min(timeout_s, seconds_left(self._deadline)))
         self._is_served = isinstance(link, ServerLink)

@@ -48,7 +48,7 @@ def parse_profile_proto(data: bytes) -> tuple[OperatorRow, ...]:
     """
     # Not at the top: most runs of the command line need neither.
     from ai_edge_litert.profiling_info_pb2 import BenchmarkProfilingData
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+    from google.protobuf.message import DecodeError
 
     try:
         profile = BenchmarkProfilingData.FromString(data).runtime_profile

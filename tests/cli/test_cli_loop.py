@@ -114,3 +114,17 @@ def test_without_a_table_the_loop_profiles_first_beside_its_folder(
     assert "Raise the budget" in ended.err
     assert not folder.exists()
     assert load_table(folder.with_name("run.table")).calibration is not None
+
+
+def test_an_int8_export_says_what_it_cost_and_can_be_measured(
+    finished: Path, tmp_path: Path, call: Call
+) -> None:
+    output = tmp_path / "net8.tflite"
+    ended = call("export", finished, "--int8", "--calibration=20", "-o", output, "--json")
+    assert (ended.code, ended.err) == (0, "")
+    quantization = json.loads(ended.out)["quantization"]
+    assert quantization["calibration_images"] == 20
+    assert quantization["integer_ops"] > 0
+    assert output.stat().st_size < (finished / "network.tflite").stat().st_size
+    measured = call("benchmark", output, "--sessions=2", "--json")
+    assert (measured.code, json.loads(measured.out)["measured_ms"] > 0) == (0, True)

@@ -49,15 +49,16 @@ touch data/vault; chmod 600 data/vault
 mkdir -p data/local/tmp; chown {UID_SHELL}:{UID_SHELL} data/local/tmp
 mount --bind "$STATE/sys" sys
 mount -t tmpfs -o mode=0755 vendor vendor
-mkdir vendor/fake vendor/lib64
+mkdir vendor/fake vendor/lib64 vendor/turns
 mount --bind "$STATE" vendor/fake
+mount --bind "$TURNS" vendor/turns
 touch vendor/lib64/libLiteRt.so; mount --bind "$RUNTIME" vendor/lib64/libLiteRt.so
 mount -o remount,bind,ro .
 mount --bind "$STATE/passwd" etc/passwd
 mount --bind "$STATE/group" etc/group
 hostname "$NAME"
 uid=$SHELL_UID
-unset IMAGE ROOT STATE RUNTIME NAME ADDRESS SHELL_UID OLDPWD
+unset IMAGE ROOT STATE TURNS RUNTIME NAME ADDRESS SHELL_UID OLDPWD
 nice -n -10 chroot --userspec="$uid:$uid" --groups= . /system/bin/sh -c '
     export PATH=/vendor/fake/bin:/system/bin ANDROID_ROOT=/system ADBD_PORT={PORT}
     exec adbd' &
@@ -157,6 +158,7 @@ class StandInPhone:
                     "IMAGE": str(require_image()),
                     "ROOT": str(self._root),
                     "STATE": str(self.state),
+                    "TURNS": str(_turns_folder()),
                     "RUNTIME": str(runtime_library()),
                     "SHELL_UID": "0" if self.is_rooted else str(UID_SHELL),
                     "NAME": self.name,
@@ -200,6 +202,15 @@ class StandInPhone:
         subprocess.run(
             ["ip", "link", "del", f"pnphone{self.number}"], capture_output=True, check=False
         )
+
+
+def _turns_folder() -> Path:
+    """One file for each CPU of this machine, which all phones share; see turns.c."""
+    folder = FOLDER / "turns"
+    folder.mkdir(parents=True, exist_ok=True)
+    for cpu in os.sched_getaffinity(0):
+        (folder / f"cpu{cpu}").touch()
+    return folder
 
 
 def _require_tools() -> None:

@@ -114,7 +114,7 @@ def _files(number: int) -> dict[str, str]:
 
 
 def _thermal_zones() -> dict[str, str]:
-    files = {}
+    files: dict[str, str] = {}
     for number, (kind, millicelsius) in enumerate(THERMAL_ZONES.items()):
         zone = f"sys/class/thermal/thermal_zone{number}"
         files |= {f"{zone}/type": f"{kind}\n", f"{zone}/temp": f"{millicelsius}\n"}

@@ -15,10 +15,8 @@ from profilers.benchmark_output import (
     Delegation,
     RunStatistics,
     parse_output,
-    require_single_partition,
 )
-from profilers.errors import OperatorsDiffer, OutputUnreadable
-from profilers.run_statistics import figure, parse_statistics, whole
+from profilers.errors import OutputUnreadable
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "benchmark_model"
 
@@ -287,74 +285,6 @@ def test_what_has_nothing_of_the_tool_is_refused(text):
     assert str(caught.value).isprintable()
 
 
-# One line of statistics.
-
-
-def test_a_single_run_has_no_average_of_its_own():
-    assert parse_statistics("count=1 curr=1250") == RunStatistics(
-        count=1, mean_ms=1.25, first_ms=1.25, min_ms=1.25, max_ms=1.25, std_ms=0.0
-    )
-
-
-def test_runs_of_equal_length_have_none_either():
-    found = parse_statistics("count=7 curr=1250(all same) p5=1250 median=1250 p95=1250")
-    assert found is not None
-    assert (found.count, found.mean_ms, found.min_ms, found.median_ms) == (7, 1.25, 1.25, 1.25)
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        "count=0",
-        "count=0 p5=0 median=0 p95=0",
-        "count=nan curr=5",
-        "count=-3 first=1 curr=1 min=1 max=1 avg=1 std=0",
-        "count=99999999999999999999 curr=5(all same)",
-        "count=2 first=1 curr=3 min=1 max=3 avg=nan std=1",
-        "count=2 first=1 curr=3 min=1 max=3 avg=inf std=1",
-        "count=2 first=1 curr=3 min=1 max=3 avg=1e400 std=1",
-        "count=2 first=1 curr=3 min=1 max=3 avg=-2 std=1",
-        "count=2 first=1 curr=3",
-        "count=1",
-        "count=1 curr=",
-        # Cut off or garbled: outside of the runs that it sums up.
-        "count=50 first=1040 curr=1046 min=1030 max=1060 avg=10",
-        "count=50 first=1040 curr=1046 min=1030 max=1060 avg=1045 std=5 p5=1035 median=10",
-        "",
-    ],
-)
-def test_figures_that_make_no_sense_are_none(line):
-    assert parse_statistics(line) is None
-
-
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [
-        ("1.24027e+06", 1240270.0),
-        ("0", 0.0),
-        (" 12.5 ", 12.5),
-        ("-0.1", None),
-        ("nan", None),
-        ("inf", None),
-        ("1e400", None),
-        ("1e16", None),
-        ("1_000", None),
-        ("٣", None),
-        ("9" * 5000, None),
-        ("", None),
-    ],
-)
-def test_a_figure_is_a_finite_number_of_sensible_size(text, value):
-    assert figure(text) == value
-
-
-@pytest.mark.parametrize(
-    ("text", "value"), [("7", 7), (" 7 ", 7), ("-7", None), ("²", None), ("9" * 5000, None)]
-)
-def test_a_whole_number_has_ascii_digits_only(text, value):
-    assert whole(text) == value
-
-
 @st.composite
 def statistics(draw: st.DrawFn) -> RunStatistics:
     """Any that a build can print: whole microseconds, percentiles together or not at all."""
@@ -407,105 +337,3 @@ def test_any_text_at_any_place_is_read_or_refused(text, place):
     assert isinstance(
         parse_output(whole_text[:place] + text + whole_text[place:]), BenchmarkOutput
     )
-
-
-# Whether rows are operators.
-
-
-@pytest.mark.parametrize(
-    "name", ["v0_quantized", "v3_xnnpack", "v3_gpu_kernels", "v4_litert", "v5_litert"]
-)
-def test_rows_of_one_partition_are_operators(name):
-    require_single_partition(parse_output(golden(name)))
-
-
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("v1_gpu_opaque", "TfLiteGpuDelegateV2 tells one time for all its operators"),
-        ("v2_truncated", "TfLiteXNNPackDelegate tells one time for all its operators"),
-        ("v3_two_partitions", "took 11 of 13 nodes, which makes 5 partitions"),
-        ("v3_control_flow", "WHILE calls other graphs"),
-        ("v3_cpu_fallback", "no times of operators; run it with --enable_op_profiling=true"),
-    ],
-)
-def test_other_rows_are_refused_with_the_reason(name, message):
-    with pytest.raises(OperatorsDiffer, match=message):
-        require_single_partition(parse_output(golden(name)))
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "message"),
-    [
-        # Without the line that counts partitions: by the rows alone.
-        ("VERBOSE: Replacing", "", r"Convolution \(NHWC, QC8\) IGEMM ran 2 times in an inference"),
-        ("node(s) with delegate (TfLite", "x", "ran 2 times in an inference, not once"),
-    ],
-)
-def test_merged_rows_are_noticed_without_the_count_of_partitions(old, new, message):
-    with pytest.raises(OperatorsDiffer, match=message):
-        require_single_partition(parse_output(golden("v3_two_partitions").replace(old, new)))
-
-
-PARTLY = (
-    "INFO: Explicitly applied XNNPACK delegate, and the model graph will be partially executed by "
-    "the delegate"
-)
-REPLACED = (
-    "VERBOSE: Replacing 6 out of 6 node(s) with delegate (TfLiteXNNPackDelegate) node, yielding 1 "
-    "partitions for subgraph"
-)
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "message"),
-    [
-        ("Delegate/Clamp (NC):2", "Delegate/Clamp (NC):0", "are not numbered in order"),
-        ("Delegate/Clamp (NC):2", "Delegate/Clamp (NC):1", "are not numbered in order"),
-        ("Delegate/Clamp (NC):2", "Delegate/Clamp (NC)", "a delegated operator has no number"),
-        ("Number of nodes executed: 6", "Number of nodes executed: 7", "6 rows can be read"),
-        ("6 out of 6", "6 out of 9", None),
-        ("VERBOSE: ", f"{PARTLY} w/ 1 delegate kernels.\nVERBOSE: ", None),
-        ("VERBOSE: ", f"{PARTLY} w/ 2 delegate kernels.\nVERBOSE: ", "in 2 separate parts"),
-        # The same once more, and that of a graph which is not run here.
-        ("VERBOSE: ", f"{REPLACED} 0.\n{REPLACED} 0.\n{REPLACED} 4.\nVERBOSE: ", None),
-        ("1 partitions for", "2 partitions for", "took 6 of 6 nodes, which makes 2 partitions"),
-        ("1 partitions for", "4 partitions for", "which makes 4 partitions"),
-    ],
-)
-def test_rows_must_be_complete_and_numbered(old, new, message):
-    text = golden("v3_xnnpack")
-    assert old in text
-    output = parse_output(text.replace(old, new))
-    if message is None:
-        require_single_partition(output)
-    else:
-        with pytest.raises(OperatorsDiffer, match=message):
-            require_single_partition(output)
-
-
-def test_an_operator_that_is_not_called_each_time_is_refused():
-    text = golden("v3_xnnpack")
-    row = next(line for line in text.split("\n") if "Delegate/Clamp" in line)
-    with pytest.raises(OperatorsDiffer, match=r"Clamp \(NC\) ran 0 times in an inference"):
-        require_single_partition(parse_output(text.replace(row, row.replace("  1\t", "  0\t"))))
-
-
-def test_unknown_control_flow_is_noticed_by_the_tables_of_other_graphs():
-    text = golden("v3_control_flow").replace("WHILE", "HURRY")
-    with pytest.raises(OperatorsDiffer, match="the graph calls other graphs"):
-        require_single_partition(parse_output(text))
-
-
-def test_nodes_before_and_after_a_single_delegated_part_stay_in_order():
-    """Three partitions may be one delegated part between two others."""
-    text = golden("v3_xnnpack").replace("6 out of 6", "6 out of 9").replace("1 part", "3 part")
-    require_single_partition(parse_output(text))
-
-
-def test_a_lost_row_is_noticed():
-    lines = golden("v3_xnnpack").split("\n")
-    row = next(i for i, line in enumerate(lines) if "Delegate/Clamp" in line)
-    del lines[row]
-    with pytest.raises(OperatorsDiffer, match=r"5 rows can be read, .* there are 6"):
-        require_single_partition(parse_output("\n".join(lines)))

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 # the rigs' own modules, in any import mode
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "phone")]
+sys.path.insert(0, str(Path(__file__).parents[1] / "phone"))
+sys.path.insert(0, str(Path(__file__).parent))
 
 collect_ignore = ["inside"]

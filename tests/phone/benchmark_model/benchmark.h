@@ -56,12 +56,17 @@ void runtime_fill_inputs(void);
 bool runtime_is_fully_delegated(void);
 size_t runtime_operators(void);
 void runtime_start_profiler(void);
-// The events of the run since then, renumbered as if XNNPACK had split them into partitions.
-struct Events runtime_events(size_t limit, int partitions);
+// The events of the run since then, their times multiplied by `factor`, renumbered as if XNNPACK
+// had split them into partitions.
+struct Events runtime_events(size_t limit, int partitions, double factor);
 // How XNNPACK split the graph: partitions in all, its own, and operators that it left out.
 struct Split {
     size_t all, delegated, left_out;
 } runtime_split(void);
+
+// ---- turns: a CPU to itself for a while; before each run
+bool turn_take(int threads);  // whether the turn is new, and caches belong to others
+void turn_give_up(void);
 
 // ---- report: what per-operator profiles look like
 struct Profile;

@@ -10,6 +10,7 @@
 // Times are true, with one liberty. A phone that measures is undisturbed, while this machine does
 // other things as well; so a run of one thread takes that thread's CPU time, which on an
 // undisturbed phone is the wall time, and a run in which the thread was preempted is repeated.
+// Stand-ins on several phones take turns on this machine's CPUs (turns.c).
 #define _GNU_SOURCE
 #include <glob.h>
 #include <signal.h>
@@ -34,11 +35,12 @@ double slow = 1;
 // tool's own errors. link: the system's linker. truncate: ends in the middle. garbage: its numbers
 // are none. no_output: ends well without a word. flood: writes without end.
 // silent_fallback: the delegate takes nothing; partial: only a part.
-#define FAILURES(F)                                                                          \
-    F(oom)                                                                                   \
-    F(segv)                                                                                  \
-    F(abort) F(hang) F(load) F(prepare) F(delegate) F(invoke) F(link) F(truncate) F(garbage) \
-        F(no_output) F(flood) F(silent_fallback) F(partial)
+#define FAILURES(F)                                                                              \
+    F(oom)                                                                                       \
+    F(segv)                                                                                      \
+    F(abort)                                                                                     \
+    F(hang) F(load) F(prepare) F(delegate) F(invoke) F(link) F(truncate) F(garbage) F(no_output) \
+        F(flood) F(silent_fallback) F(partial)
 #define AS_ENUM(name) FAIL_##name,
 #define AS_TEXT(name) #name,
 static const char *const FAILURE_NAMES[] = {"", FAILURES(AS_TEXT)};
@@ -238,18 +240,28 @@ static bool apply_delegates(void) {
 
 // ---- runs
 
-static int64_t clock_ns(clockid_t clock) {
+static int64_t now_ns(clockid_t clock) {
     struct timespec now;
     clock_gettime(clock, &now);
     return now.tv_sec * 1000000000L + now.tv_nsec;
 }
 
-int64_t now_us(void) { return clock_ns(CLOCK_MONOTONIC) / 1000; }
+int64_t now_us(void) { return now_ns(CLOCK_MONOTONIC) / 1000; }
 
 static long preemptions(void) {
     struct rusage usage;
     getrusage(RUSAGE_THREAD, &usage);
     return usage.ru_nivcsw;
+}
+
+static void add_events(struct Profile *profile, double factor) {
+    size_t limit = (size_t)number("max_profiling_buffer_entries");
+    int partitions = failure == FAIL_partial ? PARTITIONS_IN_PARTIAL : 1;
+    struct Events events = runtime_events(limit, partitions, factor);
+    if (events.count == limit && profile_is_new(profile))
+        say(INFO, "Warning: Dropping ProfileBuffer event.");
+    profile_add_run(profile, &events);
+    free(events.items);
 }
 
 // At least so many runs and seconds, as the real tool; whether all went well.
@@ -266,31 +278,32 @@ static bool run_many(int least, double least_s, double most_s, struct Profile *p
     clockid_t clock = threads() > 1 ? CLOCK_MONOTONIC : CLOCK_THREAD_CPUTIME_ID;
     int64_t now = now_us(), least_end = now + (int64_t)(least_s * 1e6),
             most_end = now + (int64_t)(most_s * 1e6);
-    size_t repeats = 0, limit = (size_t)number("max_profiling_buffer_entries");
+    size_t repeats = 0;
     bool is_good = true;
     while (((int64_t)stat->count < least || now < least_end) && now <= most_end) {
+        if (turn_take(threads())) is_good = runtime_run() && is_good;  // to warm the caches again
         if (profile != NULL) runtime_start_profiler();
         long before = preemptions();
-        int64_t start = clock_ns(clock);
+        int64_t wall = now_ns(CLOCK_MONOTONIC), start = now_ns(clock);
         is_good = runtime_run() && is_good;
-        int64_t elapsed = clock_ns(clock) - start;
-        bool is_disturbed = preemptions() != before && repeats < 100 + 10 * stat->count;
-        if (is_disturbed) {
+        int64_t elapsed = now_ns(clock) - start;
+        wall = now_ns(CLOCK_MONOTONIC) - wall;
+        bool is_disturbed = preemptions() != before;
+        if (is_disturbed && repeats < 100 + 10 * stat->count) {
             repeats++;
         } else {
             stat_add(stat, (int64_t)((double)elapsed * slow / 1e3));
-            if (profile != NULL) {
-                struct Events events =
-                    runtime_events(limit, failure == FAIL_partial ? PARTITIONS_IN_PARTIAL : 1);
-                if (events.count == limit && profile_is_new(profile))
-                    say(INFO, "Warning: Dropping ProfileBuffer event.");
-                profile_add_run(profile, &events);
-                free(events.items);
-            }
+            // Nobody knows which operators were held up; at least their sum is right.
+            double share = is_disturbed && wall > 0 ? (double)elapsed / (double)wall : 1;
+            if (profile != NULL) add_events(profile, slow * share);
         }
-        if (number("run_delay") > 0) usleep((useconds_t)(number("run_delay") * 1e6));
+        if (number("run_delay") > 0) {
+            turn_give_up();
+            usleep((useconds_t)(number("run_delay") * 1e6));
+        }
         now = now_us();
     }
+    turn_give_up();
     char line[256];
     stat_print(stat, family >= V3, line, sizeof line);
     say(INFO, "%s\n", line);

@@ -225,7 +225,7 @@ static const char *tensor_name(size_t node) {
     return is_known ? name : "Unknown";
 }
 
-struct Events runtime_events(size_t limit, int partitions) {
+struct Events runtime_events(size_t limit, int partitions, double factor) {
     int count = read_raw();
     struct Events events = {calloc((size_t)count + 1, sizeof *events.items), 0};
     size_t delegated = 0;
@@ -235,7 +235,7 @@ struct Events runtime_events(size_t limit, int partitions) {
     for (int i = 0; i < count && events.count < limit; i++) {
         struct Event *event = &events.items[events.count];
         event->type = raw[i].tag;
-        event->us = (int64_t)((double)raw[i].elapsed_us * slow + 0.5);
+        event->us = (int64_t)((double)raw[i].elapsed_us * factor + 0.5);
         if (raw[i].kind == EVENT_BUILTIN)
             snprintf(event->name, sizeof event->name, "[%.200s]:%zu", tensor_name(raw[i].node),
                      (size_t)raw[i].node);

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2] / "phone")]
+sys.path.insert(0, str(Path(__file__).parents[2] / "phone"))  # where the phone's image is made
 
 from rig_gadget import UsbPhone
 from rig_image import adb_command, require_image

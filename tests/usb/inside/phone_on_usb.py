@@ -39,7 +39,7 @@ MIB = 1 << 20
 @pytest.fixture
 def megabytes(tmp_path: Path) -> Path:
     path = tmp_path / "megabytes"
-    path.write_bytes(os.urandom(8 * MIB))
+    path.write_bytes(os.urandom(6 * MIB))
     return path
 
 
@@ -64,8 +64,8 @@ def test_streams_and_exit_code_are_kept(phone: AdbPhone) -> None:
 
 
 def test_output_that_just_fills_usb_packets_is_complete(phone: AdbPhone) -> None:
-    for size in (MAX_PACKET, 2 * MAX_PACKET, 16 << 10, 64 << 10):
-        for length in (size - 5, size - 1, size, size + 1):  # a frame of shell v2 has 5 more
+    for size in (MAX_PACKET, 64 << 10):
+        for length in (size - 5, size, size + 1):  # a frame of shell v2 has 5 more
             output = phone.run(f"head -c {length} /dev/zero", timeout_s=20).stdout
             assert output == bytes(length)
 
@@ -75,7 +75,7 @@ def test_output_of_many_packets_is_complete(phone: AdbPhone) -> None:
     assert phone.run("seq 100000", timeout_s=60).stdout == expected
 
 
-@pytest.mark.parametrize("size", [0, MAX_PACKET, 3 * MIB + 1])
+@pytest.mark.parametrize("size", [0, MAX_PACKET, 2 * MIB + 1])
 def test_a_file_comes_back_unchanged(phone: AdbPhone, tmp_path: Path, size: int) -> None:
     source = tmp_path / "source"
     source.write_bytes(os.urandom(size))
@@ -87,7 +87,7 @@ def test_a_file_comes_back_unchanged(phone: AdbPhone, tmp_path: Path, size: int)
 def test_one_cable_serves_several_threads(phone: AdbPhone) -> None:
     phone.run("true", timeout_s=20)
     with ThreadPoolExecutor(2) as pool:
-        silent = pool.submit(phone.run, "sleep 3; echo slept", timeout_s=20)
+        silent = pool.submit(phone.run, "sleep 2.5; echo slept", timeout_s=20)
         time.sleep(0.2)
         start = time.monotonic()
         assert phone.run("echo quick", timeout_s=20).text == "quick\n"
@@ -124,7 +124,7 @@ def test_connecting_again_and_again_works_and_leaks_nothing(
 
     phone.run("true", timeout_s=20)
     before = open_files()
-    for number in range(4):
+    for number in range(2):
         with pytest.raises(DeviceBusy):
             AdbPhone(route).run("true", timeout_s=20)
         phone.close()
@@ -145,8 +145,8 @@ print("busy", flush=True)
 @pytest.mark.parametrize(
     "deed",
     [
-        "phone.run('cat /dev/zero', timeout_s=60)",
-        "phone.push(Path(sys.argv[3]), '/data/local/tmp/x')",
+        pytest.param("phone.run('cat /dev/zero', timeout_s=60)", id="reading"),
+        pytest.param("phone.push(Path(sys.argv[3]), '/data/local/tmp/x')", id="writing"),
     ],
 )
 def test_a_killed_program_leaves_a_phone_that_answers(
@@ -203,29 +203,37 @@ def test_an_unplugged_phone_is_lost_at_once_and_found_when_back(
     assert phone.run("cat /data/local/tmp/kept", timeout_s=20).text == "kept\n"
 
 
-@pytest.mark.parametrize("verb", ["push", "pull"])
-def test_a_cable_pulled_during_a_transfer_ends_it(
-    phone: AdbPhone, stand_in: UsbPhone, megabytes: Path, tmp_path: Path, verb: str
+def test_a_cable_pulled_during_a_push_ends_it(
+    phone: AdbPhone, stand_in: UsbPhone, megabytes: Path
 ) -> None:
-    remote = "/data/local/tmp/megabytes"
-    if verb == "push":
-        transfer: Callable[[], object] = lambda: phone.push(megabytes, remote)  # noqa: E731
-        phone.run("true", timeout_s=20)
-    else:
-        phone.push(megabytes, remote)
-        transfer = lambda: phone.pull(remote, tmp_path / "back")  # noqa: E731
-    assert _seconds_to_lose(transfer, stand_in.unplug, after_s=0.3) < 1.0
-    assert not (tmp_path / "back").exists()
+    phone.run("true", timeout_s=20)
+
+    def push() -> None:
+        phone.push(megabytes, "/data/local/tmp/megabytes")
+
+    assert _seconds_to_lose(push, stand_in.unplug, after_s=0.3) < 1.0
     stand_in.plug()
-    phone.push(megabytes, remote)
-    phone.pull(remote, tmp_path / "back")
-    assert (tmp_path / "back").read_bytes() == megabytes.read_bytes()
+    push()
+
+
+def test_a_cable_pulled_during_a_pull_ends_it(
+    phone: AdbPhone, stand_in: UsbPhone, tmp_path: Path
+) -> None:
+    phone.run("head -c 30000000 /dev/zero > /data/local/tmp/zeros", timeout_s=20)
+
+    def pull() -> None:
+        phone.pull("/data/local/tmp/zeros", tmp_path / "zeros")
+
+    assert _seconds_to_lose(pull, stand_in.unplug, after_s=0.3) < 1.0
+    assert list(tmp_path.iterdir()) == []
+    stand_in.plug()
+    pull()
+    assert (tmp_path / "zeros").read_bytes() == bytes(30_000_000)
 
 
 def test_debugging_switched_off_is_a_loss_too(phone: AdbPhone, stand_in: UsbPhone) -> None:
     phone.run("true", timeout_s=20)
-    waiting = lambda: phone.run("sleep 77", timeout_s=60)  # noqa: E731
-    assert _seconds_to_lose(waiting, stand_in.kill_daemon) < 1.0
+    assert _seconds_to_lose(lambda: phone.run("sleep 77", timeout_s=60), stand_in.stop_daemon) < 1
     with pytest.raises(DeviceUnreachable):
         phone.run("true", timeout_s=20)
     stand_in.plug()

@@ -74,20 +74,23 @@ class UsbPhone:
     def plug(self) -> None:
         """Connect the cable, and wait until the host's side sees the phone.
 
-        After `unplug` adbd starts anew; what was started and stored with it stays. Built with
-        glibc, it waits for ever for a thread that has ended: `UsbFfsConnection::StopWorker` asks
-        `pthread_kill`, which tells so in Android's libc only.
+        After `unplug` adbd starts anew. Built with glibc, it waits for ever for a thread that has
+        ended: `UsbFfsConnection::StopWorker` asks `pthread_kill`, which tells so in Android's libc
+        only.
         """
         if self._was_unplugged:
-            self.kill_daemon()
+            self.stop_daemon()
         self._was_unplugged = False
         _wait_until(self._bind, f"adbd does not serve {self.name}")
         _wait_until(self._is_on_bus, f"{self.name} is not on the bus")
 
-    def kill_daemon(self) -> None:
-        """End adbd, as when USB debugging is switched off; `plug` brings the phone back."""
+    def stop_daemon(self) -> None:
+        """Kill adbd and all that it has started, as Android does when debugging is switched off.
+
+        It starts again, as when debugging is switched on, and comes back with `plug`.
+        """
         for process in self._processes():
-            if _command_line(process) == ["adbd"]:
+            if not _is_of_boot(process):
                 os.kill(int(process.name), signal.SIGKILL)
         _wait_until(lambda: not self._is_bound(), f"{self.name} is still bound")
 
@@ -103,9 +106,11 @@ class UsbPhone:
         raise FileNotFoundError(f"{self.serial} is not on the bus")
 
     def commands(self) -> list[str]:
-        """The command line of each process on the phone that its boot did not start."""
-        lines = [" ".join(_command_line(process)) for process in self._processes()]
-        return [line for line in lines if line not in ("", "adbd") and "exec adbd" not in line]
+        """The command line of each process on the phone that adbd has started."""
+        lines = [
+            _command_line(process) for process in self._processes() if not _is_of_boot(process)
+        ]
+        return [line for line in lines if line != "adbd"]
 
     def _processes(self) -> list[Path]:
         """The folder in /proc of each process on the phone."""
@@ -175,12 +180,18 @@ class UsbPhone:
             return False
 
 
-def _command_line(process: Path) -> list[str]:
+def _command_line(process: Path) -> str:
+    """A process's program and arguments; empty once it has ended."""
     try:
         raw = (process / "cmdline").read_bytes()
     except OSError:
-        return []  # it ended
-    return [word.decode(errors="replace") for word in raw.split(b"\0")[:-1]]
+        return ""
+    return raw.replace(b"\0", b" ").decode(errors="replace").strip()
+
+
+def _is_of_boot(process: Path) -> bool:
+    line = _command_line(process)
+    return line == "" or "exec adbd" in line or line.startswith("sleep 0.1")
 
 
 def _wait_until(condition: Callable[[], bool], problem: str) -> None:
