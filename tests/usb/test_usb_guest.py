@@ -25,7 +25,7 @@ from rig_image import RigUnavailable, image_path, require_image
 pytestmark = pytest.mark.usb
 TESTS = Path(__file__).with_name("inside") / "phone_on_usb.py"
 PROJECT = TESTS.parents[3]
-TIMEOUT_S = 400.0  # about a minute where nothing else runs
+TIMEOUT_S = 500.0  # on a busy machine; else a minute and a half
 NAMES = [
     node.name
     for node in ast.parse(TESTS.read_text()).body
