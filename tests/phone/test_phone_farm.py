@@ -169,10 +169,10 @@ def test_the_state_of_each_phone_is_told_in_time(
         rows = discover(
             servers=[],
             addresses=[*fronts, farm_phones[2].serial],
-            timeout_s=2.0,
+            timeout_s=4.0,
             key_directory=key_directory,
         )
-        assert time.monotonic() - start < 3.0
+        assert time.monotonic() - start < 6.0
     found = {row.serial: row for row in rows}
     states = [found[serial].state for serial in (*fronts, farm_phones[2].serial)]
     assert states == ["unauthorized", "offline", "unauthorized", "ready"]
