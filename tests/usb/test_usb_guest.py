@@ -80,6 +80,7 @@ def _job() -> str:
         *("-c", str(PROJECT / "pyproject.toml")),
         *("--confcutdir", str(TESTS.parent)),
         *("-p", "no:cacheprovider"),
+        *("--basetemp", "/run/pytest"),
     ]
     return f"""
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8

@@ -40,7 +40,7 @@ SOON_S = 2.0  # in an emulated machine; 0.05 s are usual there
 @pytest.fixture
 def megabytes(tmp_path: Path) -> Path:
     path = tmp_path / "megabytes"
-    path.write_bytes(os.urandom(6 * MIB))
+    path.write_bytes(os.urandom(4 * MIB))
     return path
 
 
@@ -156,7 +156,7 @@ def test_a_killed_program_leaves_a_phone_that_answers(
     ) as victim:
         assert victim.stdout is not None
         assert victim.stdout.readline() == b"busy\n"
-        time.sleep(0.5)
+        time.sleep(0.3)
         assert victim.poll() is None
         victim.kill()
     assert phone.run("echo alive", timeout_s=20).text == "alive\n"
@@ -227,7 +227,7 @@ def test_a_cable_pulled_during_a_push_ends_it(
 def test_a_cable_pulled_during_a_pull_ends_it(
     phone: AdbPhone, stand_in: UsbPhone, tmp_path: Path
 ) -> None:
-    phone.run("head -c 30000000 /dev/zero > /data/local/tmp/zeros", timeout_s=20)
+    phone.run("head -c 16000000 /dev/zero > /data/local/tmp/zeros", timeout_s=20)
 
     def pull() -> None:
         phone.pull("/data/local/tmp/zeros", tmp_path / "zeros")
@@ -236,7 +236,7 @@ def test_a_cable_pulled_during_a_pull_ends_it(
     assert list(tmp_path.iterdir()) == []
     stand_in.plug()
     pull()
-    assert (tmp_path / "zeros").read_bytes() == bytes(30_000_000)
+    assert (tmp_path / "zeros").read_bytes() == bytes(16_000_000)
 
 
 def test_debugging_switched_off_is_a_loss_too(phone: AdbPhone, stand_in: UsbPhone) -> None:
