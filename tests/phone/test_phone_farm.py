@@ -245,7 +245,8 @@ def test_a_phone_on_a_cable_and_in_the_network_is_one_phone_and_one_lease(
 ) -> None:
     rows = farm.devices()
     assert [row.way for row in rows] == ["usb"] * 3
-    assert rows[0].aliases == (farm_phones[0].serial,)
+    aliases = {row.serial: row.aliases for row in rows}
+    assert aliases == {identity(phone): (phone.serial,) for phone in farm_phones}
     with farm.acquire(identity(farm_phones[0])) as leased:
         assert leased.found.way == "usb"
         assert leased.phone.run("echo in", timeout_s=10).text == "in\n"
