@@ -16,7 +16,7 @@ from device_farm.address import is_host_and_port, parse_address
 from device_farm.choice import choose
 from device_farm.crew import Crew, Job, JobEvent, Outcome
 from device_farm.discovery import ADB_PORT, FoundDevice, discover, look, look_again
-from device_farm.errors import DeviceLeased
+from device_farm.errors import DeviceLeased, DeviceUnreachable
 from device_farm.lease import Lease
 from device_farm.leased import LeasedPhone
 
@@ -124,8 +124,9 @@ class Farm:
         return look_again(row, timeout_s=self._timeout_s, auth_timeout_s=AUTH_TIMEOUT_S)
 
     def _usable(self, row: FoundDevice) -> FoundDevice:
-        """The phone, asked anew when its cable was held by whoever leased it before."""
-        if row.state == "busy" and row.route is not None:
+        """The phone, asked anew when its cable was held, or its link cut, a moment ago."""
+        is_passing = row.state == "busy" or isinstance(row.problem, DeviceUnreachable)
+        if is_passing and row.route is not None:
             row = look_again(row, timeout_s=self._timeout_s)
         if row.problem is not None:
             raise row.problem

@@ -12,7 +12,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -20,7 +20,7 @@ from typing import TypeVar
 from device_farm.conditions import Conditions
 from device_farm.cpu_mask import cpu_mask
 from device_farm.device import Device
-from device_farm.errors import CommandTimeout, DeviceUnreachable, printable
+from device_farm.errors import CommandTimeout, printable
 from device_farm.info import DeviceInfo, read_info
 from device_farm.readiness import require_ready
 from device_farm.sampler import RunConditions, sampled, split
@@ -30,8 +30,9 @@ from profilers.benchmark_binary import BenchmarkBinary
 from profilers.benchmark_model import BenchmarkModel
 from profilers.benchmark_options import BenchmarkOptions
 from profilers.benchmark_output import BenchmarkOutput, require_single_partition
-from profilers.errors import AnotherPhone, BenchmarkFailed, Cancelled
+from profilers.errors import AnotherPhone, BenchmarkFailed
 from profilers.failure_cause import FailureScope
+from profilers.patience import Patience
 from profilers.phone_files import PhoneFiles
 from profilers.runner import LatencySession, OperatorSession, OperatorTimes
 
@@ -46,9 +47,7 @@ SESSION_S = 0.2
 """For so long at least the counted runs are repeated."""
 
 _SESSION_TIMEOUT_S = 120.0
-_MAX_LOSSES = 50
 _MAX_RETRIES = 2
-_WAIT_S = 2.0
 _RESTORE_S = 60.0
 
 
@@ -85,7 +84,7 @@ class PhoneRunner:
         binary: BenchmarkBinary,
         options: PhoneOptions,
         conditions: Conditions,
-        cancelled: threading.Event,
+        patience: Patience,
     ) -> None:
         """Set the phone up.
 
@@ -95,7 +94,7 @@ class PhoneRunner:
             binary: ``benchmark_model`` for its ABI.
             options: threads, CPUs, precision.
             conditions: held for as long as the runner is used.
-            cancelled: once set, nothing is begun or waited for any more.
+            patience: with the phone.
 
         Raises:
             CpuMaskUnfit: the phone has no such CPUs.
@@ -105,7 +104,7 @@ class PhoneRunner:
         self._info = info
         self._options = options
         self._conditions = conditions
-        self._cancelled = cancelled
+        self._patience = patience
         self._mask = cpu_mask(device.serial, info.clusters, options.cpus, options.threads)
         self._cpus = [
             cpu
@@ -220,31 +219,13 @@ class PhoneRunner:
             AnotherPhone: another one came back.
             Cancelled: the user wants to stop.
         """
-        for _ in range(_MAX_LOSSES):
-            if self._cancelled.is_set():
-                raise Cancelled(f"{printable(self._device.serial)}: stopped")
-            try:
-                return task()
-            except DeviceUnreachable as error:
-                _log.warning("%s; waiting for it", error)
-                self._wait_for_phone()
-        return task()
+        return self._patience.outlive(task, self._set_up_again)
 
-    def _wait_for_phone(self) -> None:
-        """Wait for the phone, and set it up anew: it may have been restarted."""
-        deadline = time.monotonic() + self._options.patience_s
-        while True:
-            try:
-                self._device.wait_until_reachable(_WAIT_S)
-                self._require_same_phone()
-                self._files.forget()
-                self._tool.install()
-                self._conditions.reapply()
-            except DeviceUnreachable:
-                if time.monotonic() > deadline or self._cancelled.is_set():
-                    raise
-            else:
-                return
+    def _set_up_again(self) -> None:
+        self._require_same_phone()
+        self._files.forget()
+        self._tool.install()
+        self._conditions.reapply()
 
     def _require_same_phone(self) -> None:
         info = read_info(self._device)
@@ -271,9 +252,12 @@ def phone_runner(
         DeviceNotReady: the phone cannot be measured on: its battery is low, or it is too hot.
         ConditionsNotRestored: on leaving: a setting of the phone is still changed.
     """
-    patience_s = min(_RESTORE_S, options.patience_s)
-    with Conditions(device, reconnect_s=patience_s) as conditions:
-        for doubt in (*require_ready(device), *conditions.refused):
+    patience = Patience(device, options.patience_s, cancelled or threading.Event())
+    restore_s = min(_RESTORE_S, options.patience_s)
+    with ExitStack() as stack:
+        conditions = patience.outlive(
+            lambda: stack.enter_context(Conditions(device, reconnect_s=restore_s))
+        )
+        for doubt in (*patience.outlive(lambda: require_ready(device)), *conditions.refused):
             _log.warning("%s: %s", printable(device.serial), doubt)
-        cancelled = cancelled or threading.Event()
-        yield PhoneRunner(device, info, binary, options, conditions, cancelled)
+        yield PhoneRunner(device, info, binary, options, conditions, patience)

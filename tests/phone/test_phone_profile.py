@@ -165,6 +165,25 @@ def test_another_phone_at_the_same_address_is_refused(
             properties.write_text(own)
 
 
+@pytest.mark.parametrize("after_bytes", [500, 2_000, 8_000, 60_000])
+def test_a_cut_while_the_phone_is_set_up_is_outlived(
+    front: Front,
+    fronted: AdbPhone,
+    stand_in: StandInPhone,
+    binary: Path,
+    network: Path,
+    after_bytes: int,
+) -> None:
+    info = read_info(fronted)
+    tool = find_benchmark_binary(info.abi, path=binary)
+    front.drop_after_bytes = after_bytes
+    with phone_runner(fronted, info, tool, PhoneOptions()) as runner:
+        runner.prepare([network])
+        assert runner.latencies(network, runs=5, warmup=1).runs >= 5
+    assert front.drop_after_bytes is None  # it was cut
+    stand_in.restart()  # a watchdog whose shell was cut may still be counting down
+
+
 def test_a_phone_that_stays_away_is_given_up_in_time(
     front: Front, fronted: AdbPhone, binary: Path, network: Path
 ) -> None:
