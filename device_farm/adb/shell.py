@@ -111,14 +111,19 @@ def _script(command: str, timeout_s: float, marker: str) -> str:
 
     The command runs in a session of its own, whose number it tells first. So does a watchdog,
     for when this machine cannot end the command. adbd hangs up the outer shell when the link
-    breaks, and that shell then ends both.
+    breaks, and that shell then ends both. Should it die before it can, the watchdog still looks
+    every second whether the command is there, and ends with it.
     """
     watchdog_s = math.ceil(timeout_s) + _WATCHDOG_GRACE_S
+    watch = (
+        f"n={watchdog_s}; while sleep 1; kill -0 -- -$c && [ \\$n -gt 0 ]; "
+        "do n=\\$((n-1)); done; kill -9 -- -$c"
+    )
     return "\n".join(
         [
             f"""setsid sh -c 'echo $$; exec sh -c "$1"' sh {shlex.quote(command)} </dev/null &""",
             "c=$!",
-            f'setsid sh -c "sleep {watchdog_s}; kill -9 -- -$c" </dev/null >/dev/null 2>&1 &',
+            f'setsid sh -c "{watch}" </dev/null >/dev/null 2>&1 &',
             "w=$!",
             "trap 'kill -9 -- $c -$c $w -$w 2>/dev/null; exit 129' HUP",
             "wait $c 2>/dev/null",
