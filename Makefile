@@ -24,6 +24,7 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	MYPYPATH=benchmarks:tests/phone $(BIN)/mypy benchmarks/*.py
 	$(BIN)/lint-imports --no-cache
 
 test: check

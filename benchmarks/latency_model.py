@@ -14,6 +14,7 @@ import shutil
 import tempfile
 import time
 from collections import defaultdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +115,7 @@ def _unseen(space: ShrinkCnnSpace, seen: set[str], count: int) -> list[Probe]:
             unseen[genotype] = Probe(
                 subject=genotype,
                 kernels=kernels.kernels,
-                build=lambda kernels=kernels: write_tflite(kernels, random_weights(kernels, 2)),
+                build=partial(write_tflite, kernels, random_weights(kernels, 2)),
             )
     return list(unseen.values())
 
@@ -124,15 +125,14 @@ def _measure(
 ) -> dict[str, list[SessionValue]]:
     measured: dict[str, list[SessionValue]] = defaultdict(list)
     plan_of_sessions = Schedule([], probes, sessions=sessions, seed=TEST_SEED)
-    for task in plan_of_sessions:
+    for task in (task for batch in plan_of_sessions for task in batch.tasks):
         path = folder / f"{task.probe.subject}.tflite"
         if not path.exists():
             path.write_bytes(task.probe.build())
         session = runner.latencies(path, runs=20, warmup=3)
         value = SessionValue(float(np.median(session.samples_ms)), session.disturbed)
-        plan_of_sessions.settle(task, is_good=not is_disturbed(session))
-        if task.role == "network":
-            measured[task.probe.subject].append(value)
+        plan_of_sessions.settle(task, value.ms, is_good=not is_disturbed(session))
+        measured[task.probe.subject].append(value)
     return measured
 
 

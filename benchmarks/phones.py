@@ -1,6 +1,6 @@
 """Three stand-in phones profiled at once, undisturbed and through what phones do.
 
-    sudo python benchmarks/phones.py -o results.json
+    sudo .venv/bin/python benchmarks/phones.py -o results.json
 
 The phones are those of `make phone`: a real adbd, real networks, no phone's timing. First all
 three are profiled undisturbed. Then again, while the first is cut from the network 20 times at
@@ -69,10 +69,8 @@ def main() -> None:
         os.environ.setdefault("POCKETNAS_CACHE", str(Path.home() / ".cache" / "pocketnas"))
         os.environ["HOME"] = str(folder)  # a key that no phone knows yet
         phones = [stack.enter_context(StandInPhone()) for _ in range(3)]
-        fronts = [
-            stack.enter_context(Front((phone.host, PORT), security=security))
-            for phone, security in zip(phones, ("none", "none", "rsa"), strict=True)
-        ]
+        fronts = [stack.enter_context(Front((phone.host, PORT))) for phone in phones]
+        fronts[2].security = "rsa"
         names = [f"{front.host}:{front.port}" for front in fronts]
         calm, calm_s = _profile([phone.serial for phone in phones], pool, settings, folder)
         with _cut(fronts[0]) as cuts, _throttle(phones[1]) as spells:

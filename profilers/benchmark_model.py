@@ -10,6 +10,7 @@ import logging
 import re
 import shlex
 
+from device_farm.conditions import FOLDER
 from device_farm.device import CommandResult, Device, require_success
 from device_farm.errors import printable
 from profilers.benchmark_binary import UNKNOWN_VERSION, BenchmarkBinary
@@ -22,7 +23,6 @@ __all__ = ["BenchmarkModel", "BenchmarkOptions"]
 
 logger = logging.getLogger(__name__)
 
-FOLDER = "/data/local/tmp/pocketnas"
 _FILE_TIMEOUT_S = 60.0
 _HELP_TIMEOUT_S = 60.0
 # `	--num_runs=50          	int32	optional	expected number of runs`

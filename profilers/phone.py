@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from device_farm.conditions import Conditions
+from device_farm.conditions import FOLDER, Conditions
 from device_farm.cpu_mask import cpu_mask
 from device_farm.device import Device
 from device_farm.errors import CommandTimeout, printable
@@ -39,7 +39,6 @@ from profilers.runner import LatencySession, OperatorSession, OperatorTimes
 _log = logging.getLogger(__name__)
 Answer = TypeVar("Answer")
 
-FOLDER = "/data/local/tmp/pocketnas"
 WARMUP_S = 0.2
 """Warm-up at least: the governor must have raised the clock before anything counts."""
 
@@ -113,7 +112,7 @@ class PhoneRunner:
             if self._mask is None or self._mask >> cpu & 1
         ]
         self._gate = ThermalGate(device)
-        self._tool = BenchmarkModel(device, binary, FOLDER)
+        self._tool = BenchmarkModel(device, binary)
         self._files = PhoneFiles(device, f"{FOLDER}/models")
         self._last: RunConditions | None = None
         self._best_mhz = 0.0

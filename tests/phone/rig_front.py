@@ -162,7 +162,7 @@ class Front:
         plain = writer.transport
         await writer.start_tls(certificate.context(self.paired))
         if writer.transport is None:  # Python 3.11, when the peer leaves during the handshake
-            writer._transport = plain  # type: ignore[attr-defined]
+            setattr(writer, "_transport", plain)  # noqa: B010
             return False
         return True
 

@@ -1,0 +1,366 @@
+"""The steps that commands are made of: options in, a library's answer out, errors in one line."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import typer
+
+from cli_options import PlaceOptions, SearchOptions, Texts
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from device_farm.adb.server import AdbServer
+    from device_farm.farm import Farm, JobEvent
+    from latency_tables.budget import Budget
+    from latency_tables.table import LatencyTable
+    from profilers.benchmark import BenchmarkReport
+    from profilers.place import Place
+    from profilers.probes import Probe
+    from profilers.runner import Runner
+    from toolchain.config import RunConfig
+    from toolchain.methods.candidate import Appraiser
+    from toolchain.run_dir import RunDirectory
+    from toolchain.spaces.space import Space
+    from toolchain.tasks.classification import ClassificationData
+
+EXIT_ERROR = 1
+PROBE_SEED = 1
+
+
+def own_errors() -> tuple[type[Exception], ...]:
+    """The bases of everything that our packages raise about the state of the world."""
+    from device_farm.errors import DeviceError
+    from latency_tables.errors import TableError
+    from profilers.errors import ProfilerError
+    from toolchain.errors import ToolchainError
+
+    return DeviceError, TableError, ProfilerError, ToolchainError
+
+
+def fail(message: str, code: int) -> NoReturn:
+    """Say why on stderr and end with this exit code."""
+    print(message, file=sys.stderr)
+    sys.exit(code)
+
+
+def print_result(result: Any) -> None:
+    """Print a text as it is, anything else as JSON."""
+    print(result if isinstance(result, str) else json.dumps(result, indent=1))
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file that the user named."""
+    try:
+        path.write_bytes(content)
+    except OSError as error:
+        raise typer.BadParameter(f"cannot write {path}: {error}") from None
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise typer.BadParameter(f"cannot make the folder {path}: {error}") from None
+
+
+@contextmanager
+def usage() -> Iterator[None]:
+    """Turn a wrong argument into a usage error, exit code 2."""
+    try:
+        yield
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+@contextmanager
+def progress(title: str) -> Iterator[Callable[..., None]]:
+    """Progress bars on stderr, if that is a terminal, one for each name.
+
+    Call it with done, total (if known), what is in hand, and a name where there are several.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import TimeRemainingColumn as Remaining
+
+    name, subject = TextColumn("{task.description:<10}"), TextColumn("{task.fields[subject]}")
+    columns = (name, BarColumn(20), MofNCompleteColumn(), Remaining(), subject)
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        tasks: dict[str, Any] = {}
+
+        def show(done: int, total: int | None, text: str, name: str = title) -> None:
+            if name not in tasks:
+                tasks[name] = bar.add_task(name, total=None, subject="")
+            bar.update(tasks[name], completed=done, total=total, subject=text)
+
+        yield show
+
+
+def place_of(options: PlaceOptions, threads: int | None = None) -> Place:
+    """The devices and options that the user gave; of a table, its own number of threads."""
+    from profilers.phone import PhoneOptions
+    from profilers.place import Place
+
+    with usage():
+        return Place(
+            devices=tuple(options.device or ["host"]),
+            servers=_servers(options.adb_server),
+            binary=options.benchmark_binary,
+            options=PhoneOptions(
+                threads=options.threads if threads is None else threads,
+                cpus=options.cpu_mask,
+                precision=options.precision,
+            ),
+        )
+
+
+def _servers(texts: Texts) -> tuple[AdbServer, ...]:
+    """The adb servers named, and always the local one."""
+    from device_farm.adb.server import LOCAL_SERVER, AdbServer
+    from device_farm.address import parse_address
+
+    addresses = [parse_address(text, LOCAL_SERVER.port) for text in texts or []]
+    return (LOCAL_SERVER, *(AdbServer(host=one.host, port=one.port) for one in addresses))
+
+
+def farm_of(adb_servers: Texts, addresses: list[str]) -> Farm:
+    """The phones in reach of these adb servers and addresses."""
+    from device_farm.farm import Farm
+
+    return Farm(servers=_servers(adb_servers), addresses=addresses)
+
+
+def runner_on(place: Place) -> AbstractContextManager[Runner]:
+    """A runner on a single device."""
+    from profilers.place import open_runner
+
+    if len(place.devices) > 1:
+        raise typer.BadParameter(f"one device, not {len(place.devices)}")
+    return open_runner(place)
+
+
+def everywhere(
+    place: Place, task: Callable[[str, Runner], Any]
+) -> tuple[dict[str, Any], dict[str, BaseException]]:
+    """What a task gave on each device, and what ended it on the others."""
+    from profilers.place import measure_everywhere
+
+    def on_event(event: JobEvent) -> None:
+        if event.kind in ("waiting", "lost"):
+            reason = f": {event.error}" if event.error else ""
+            logging.getLogger(__name__).warning("%s: %s%s", event.job, event.kind, reason)
+
+    with usage():
+        answers = measure_everywhere(place, task, on_event)
+    failed = {name: one for name, one in answers.items() if isinstance(one, BaseException)}
+    for error in failed.values():
+        if len(answers) == 1 or not isinstance(error, own_errors()):
+            raise error
+    return {name: one for name, one in answers.items() if name not in failed}, failed
+
+
+def fail_if_any(failed: dict[str, BaseException]) -> None:
+    """End with one line for each device that failed, if one did."""
+    if failed:
+        fail("\n".join(f"error: {name}: {error}" for name, error in failed.items()), EXIT_ERROR)
+
+
+def table_paths(output: Path, devices: tuple[str, ...]) -> dict[str, Path]:
+    """The table of each device: the output itself, or files in it when there are several."""
+    if len(devices) == 1:
+        if output.is_dir():
+            raise typer.BadParameter(f"{output} is a folder; give the table a name")
+        return {devices[0]: output}
+    return {name: output / f"{re.sub('[^A-Za-z0-9._-]', '_', name)}.table" for name in devices}
+
+
+def budget_of(limit_ms: float | None, confidence: float) -> Budget | None:
+    """The budget, or None without a limit; the confidence is checked all the same."""
+    from latency_tables.budget import Budget
+
+    with usage():
+        budget = Budget(limit_ms=1.0 if limit_ms is None else limit_ms, confidence=confidence)
+    return None if limit_ms is None else budget
+
+
+def images_of(task: str, data: Path | None, image_size: int | None) -> ClassificationData:
+    """The task's images, fetched if need be."""
+    from toolchain.tasks import load_task
+
+    return load_task(task, data, image_size)
+
+
+def space_of(name: str, settings: Texts, images: ClassificationData | None) -> Space:
+    """The space, fitted to the images and classes of the task, then with the settings given."""
+    from toolchain.settings import parse_assignments
+    from toolchain.spaces.space import make_space
+
+    fitted: dict[str, Any] = {}
+    if images is not None:
+        fitted = {"input_shape": images.input_shape, "classes": len(images.classes)}
+    with usage():
+        return make_space(name, {**fitted, **parse_assignments(settings or [])})
+
+
+def config_of(
+    options: SearchOptions, budget: Budget | None, images: ClassificationData
+) -> RunConfig:
+    """The configuration of a run, with its space fitted to the images."""
+    from toolchain.config import make_config
+
+    with usage():
+        return make_config(
+            space=space_of(options.space, options.space_set, images), budget=budget,
+            method_set=options.method_set or [], proxy_set=options.proxy_set or [],
+            train_set=options.train_set or [], task=options.task, data=options.data,
+            image_size=options.image_size, method=options.method, proxy=options.proxy,
+            epochs=options.epochs, seed=options.seed,
+        )  # fmt: skip
+
+
+def table_at(path: Path | None) -> LatencyTable | None:
+    """The table in a file, or None without one."""
+    from latency_tables.store import load_table
+
+    return load_table(path) if path else None
+
+
+def add_missing(
+    table: LatencyTable, path: Path | None, space: Space, runner: Runner
+) -> LatencyTable:
+    """The table, with what it lacked of a space's kernels measured, added and saved."""
+    from latency_tables.store import save_table
+    from profilers.profile import measure_missing
+
+    assert path is not None
+    from profilers.settings import ProfileSettings
+
+    with progress("missing") as show:
+        pool = _probes(space, PROBE_SEED)
+        table = measure_missing(table, pool, runner, ProfileSettings(), on_progress=show)
+    save_table(table, path)
+    return table
+
+
+def _probes(space: Space, seed: int) -> list[Probe]:
+    from profilers.probes import Probe
+    from toolchain.probe_networks import probe_networks
+
+    return [
+        Probe(subject=network.genotype, kernels=network.kernels, build=network.build)
+        for network in probe_networks(space, seed)
+    ]
+
+
+def measure_table(
+    runner: Runner,
+    space: Space,
+    output: Path,
+    sessions: int,
+    seed: int,
+    resume: bool,
+    on_progress: Callable[[int, int, str], None],
+) -> LatencyTable:
+    """Profile a space and write the table."""
+    from profilers.profile import profile_table
+    from profilers.settings import ProfileSettings
+    from toolchain.spaces.space import space_to_json
+
+    with usage():
+        settings = ProfileSettings(sessions=sessions)
+    described = json.dumps(space_to_json(space), sort_keys=True)
+    _make_folder(output.parent)
+    return profile_table(
+        _probes(space, seed), runner, output, settings,
+        space=described, seed=seed, resume=resume, on_progress=on_progress,
+    )  # fmt: skip
+
+
+def open_run(path: Path) -> tuple[RunDirectory, RunConfig]:
+    """A run that exists, and its configuration."""
+    from toolchain.config import config_from_json
+    from toolchain.run_dir import RunDirectory
+
+    folder = RunDirectory.open(path)
+    return folder, config_from_json(folder.config)
+
+
+def existing_run(path: Path) -> tuple[RunDirectory, RunConfig, ClassificationData]:
+    """A run that exists, its configuration and its images."""
+    folder, config = open_run(path)
+    data = Path(config.data) if config.data else None
+    return folder, config, images_of(config.task, data, config.image_size)
+
+
+def search_network(
+    folder: RunDirectory,
+    config: RunConfig,
+    appraiser: Appraiser,
+    images: ClassificationData,
+    workers: int,
+) -> dict[str, Any]:
+    """Search, with a line for each candidate on the progress bar."""
+    from toolchain import pipeline
+
+    with progress("search") as show, usage(), folder.forgotten_on_failure():
+        seen: list[str] = []
+
+        def on_candidate(candidate: Any) -> None:
+            seen.append(candidate.genotype)
+            show(len(seen), None, f"{candidate.accuracy:.1%}  {candidate.genotype}")
+
+        return pipeline.search(
+            folder, config, appraiser, images,
+            workers=workers or os.cpu_count() or 1, on_candidate=on_candidate,
+        )  # fmt: skip
+
+
+def train_network(
+    folder: RunDirectory, config: RunConfig, images: ClassificationData
+) -> dict[str, Any]:
+    """Train a run's answer and return how it did on the test images."""
+    from toolchain import pipeline
+
+    genotype = pipeline.found(folder)["best"]["genotype"]
+    with progress("train") as show:
+        status = ""
+
+        def on_step(epoch: int, step: Any) -> None:
+            done = (epoch - 1) * step.steps + step.index + 1
+            show(done, config.training.epochs * step.steps, f"loss {step.loss:.3f} {status}")
+
+        for epoch in pipeline.train_network(folder, config, genotype, images, on_step=on_step):
+            status = f"validation {epoch.validation_accuracy:.1%}"
+    return folder.read_json(pipeline.TEST)
+
+
+def measure_file(
+    network: Path,
+    runner: Runner,
+    table: LatencyTable | None,
+    budget: Budget | None,
+    sessions: int,
+    on_progress: Callable[[int, int, str], None],
+) -> BenchmarkReport:
+    """Benchmark a TFLite file on one device."""
+    from latency_tables.model import LatencyModel
+    from profilers.benchmark import benchmark, benchmark_settings
+    from toolchain.export.artifact import kernels_of
+
+    with usage():
+        settings = benchmark_settings(sessions)
+        model = LatencyModel(table) if table else None
+    return benchmark(
+        network, runner, kernels=kernels_of(network), budget=budget, settings=settings,
+        model=model, on_progress=on_progress,
+    )  # fmt: skip
