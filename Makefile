@@ -18,7 +18,8 @@ demo: setup
 	$(BIN)/pocketnas run --output runs/demo --resume --budget-ms 0.15 \
 	  --task fashion-mnist --space shrinkcnn --set nodes=6 --set base_width=8 --set stem_channels=16 \
 	  --method autoshrink --method-set candidates_per_step=3 \
-	  --proxy-set train_per_class=100 --proxy-set validation_per_class=100 --epochs 1
+	  --proxy-set train_per_class=100 --proxy-set validation_per_class=100 --epochs 1 \
+	  || [ $$? -eq 4 ]  # other load left the budget undecided: the run says so
 
 check: setup
 	$(BIN)/ruff format --check .

@@ -39,6 +39,7 @@ from cli_steps import (
     add_missing,
     budget_of,
     config_of,
+    end_with_verdict,
     everywhere,
     existing_run,
     fail,
@@ -67,7 +68,6 @@ if TYPE_CHECKING:
     from profilers.benchmark import BenchmarkReport
     from profilers.runner import Runner
 
-EXIT_BUDGET_MISSED = 3
 EXIT_INTERRUPTED = 130
 STORAGE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 
@@ -237,7 +237,10 @@ def benchmark(
     sessions: Annotated[int, typer.Option(min=2, help="Times the file is loaded afresh.")] = 5,
     as_json: Json = False,
 ) -> None:
-    """Measure a TFLite file, on several phones at once; exit code 3 when it misses the budget."""
+    """Measure a TFLite file, on several phones at once.
+
+    Exit code 3 when the budget is missed, 4 when other load left it undecided.
+    """
     from latency_tables.store import load_tables, table_of
 
     where, budget = place_of(place), budget_of(budget_ms, confidence)
@@ -260,8 +263,7 @@ def benchmark(
         ]
         print_result("\n".join(texts))
     fail_if_any(failed)
-    if any(report.is_met is False for report in reports.values()):
-        raise typer.Exit(EXIT_BUDGET_MISSED)
+    end_with_verdict(list(reports.values()))
 
 
 @app.command()
@@ -318,8 +320,7 @@ def run(
             artifact.summary(),
         )
         print_result("\n".join([*texts, report.summary(), f"report: {page}"]))
-    if not report.is_met:
-        raise typer.Exit(EXIT_BUDGET_MISSED)
+    end_with_verdict([report])
 
 
 @app.command()

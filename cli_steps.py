@@ -7,7 +7,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from toolchain.tasks.classification import ClassificationData
 
 EXIT_ERROR = 1
+EXIT_OF_VERDICT = {"missed": 3, "undecided": 4}
 PROBE_SEED = 1
 
 
@@ -364,3 +365,10 @@ def measure_file(
         network, runner, kernels=kernels_of(network), budget=budget, settings=settings,
         model=model, on_progress=on_progress,
     )  # fmt: skip
+
+
+def end_with_verdict(reports: Iterable[BenchmarkReport]) -> None:
+    """Exit with the code of the worst verdict, missed before undecided; go on when all are met."""
+    for verdict, code in EXIT_OF_VERDICT.items():
+        if any(report.verdict == verdict for report in reports):
+            raise typer.Exit(code)

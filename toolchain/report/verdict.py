@@ -19,7 +19,7 @@ class Verdict:
     """How a run stands.
 
     Attributes:
-        state: ``met``, ``missed`` or ``open``.
+        state: ``met``, ``missed``, ``undecided`` or ``open``.
         headline: in few words.
         detail: in a sentence.
         next_command: what brings the run on; None when it is complete.
@@ -34,7 +34,7 @@ class Verdict:
 def judge(content: Content) -> Verdict:
     """How a run stands, by the latest of its stages."""
     if content.benchmark is not None:
-        return _measured(content.benchmark)
+        return _measured(content, content.benchmark)
     stages = (
         (content.search, "The search has not finished", resume_command),
         (content.test, "The network is not trained yet", train_command),
@@ -51,7 +51,7 @@ def judge(content: Content) -> Verdict:
     )
 
 
-def _measured(benchmark: Record) -> Verdict:
+def _measured(content: Content, benchmark: Record) -> Verdict:
     measured_ms, limit_ms = benchmark["measured_ms"], benchmark["budget_ms"]
     interval = f"95% interval {between(*benchmark['interval_ms'])}{SPACE}ms"
     if limit_ms is None:
@@ -62,9 +62,12 @@ def _measured(benchmark: Record) -> Verdict:
             next_command=None,
         )
     side = "below" if measured_ms <= limit_ms else "above"
-    doubt = (
-        "" if benchmark["is_certain"] else " The limit lies inside the interval: measure longer."
-    )
+    is_undecided = benchmark["verdict"] == "undecided"
+    doubt = ""
+    if is_undecided:
+        doubt = " Other load slowed the machine all the time: measure again when it is idle."
+    elif not benchmark["is_certain"]:
+        doubt = " The limit lies inside the interval: measure longer."
     return Verdict(
         state=benchmark["verdict"],
         headline=f"Budget {benchmark['verdict']}",
@@ -73,5 +76,5 @@ def _measured(benchmark: Record) -> Verdict:
             f"{abs(1 - measured_ms / limit_ms):.1%} {side} the limit of "
             f"{milliseconds(limit_ms)}.{doubt}"
         ),
-        next_command=None,
+        next_command=benchmark_command(content) if is_undecided else None,
     )

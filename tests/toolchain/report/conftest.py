@@ -238,6 +238,7 @@ def _benchmark(
             "relative_error": 1 / measured_ratio - 1 if model else None,
             "budget_ms": budget.limit_ms if budget else None,
             "confidence": budget.confidence if budget else None,
+            "undisturbed_sessions": 5,
             "verdict": verdict,
             "is_certain": None if budget is None else True,
             "kernels": [

@@ -131,6 +131,17 @@ def test_the_verdict_stands_first(make_run: MakeRun, ratio: float, verdict: str)
     assert verdict in before_sections
 
 
+def test_a_budget_left_undecided_comes_with_the_command_that_measures_again(
+    make_run: MakeRun,
+) -> None:
+    run = make_run(measured_ratio=1.3)
+    record = run.read_json("benchmark.json")
+    run.write_json("benchmark.json", {**record, "verdict": "undecided", "is_certain": False})
+    prose = report(run).prose
+    assert "Budget undecided" in prose
+    assert f"pocketnas benchmark {run.path.resolve()}/network.tflite" in prose
+
+
 def test_an_unmeasured_run_has_no_verdict(make_run: MakeRun) -> None:
     prose = report(make_run(without=("benchmark.json",))).prose
     assert "Not measured" in prose
