@@ -30,6 +30,7 @@ from cli_options import (
     Sessions,
     SpaceName,
     SpaceSet,
+    TablePath,
     Texts,
     with_groups,
 )
@@ -179,6 +180,41 @@ def search(
     print_result(
         found if as_json else f"{pipeline.describe_answer(found)}\nnext: pocketnas train {output}"
     )
+
+
+@app.command()
+def prune(
+    run: RunPath,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder for the members' runs, one each.")
+    ],
+    budget_ms: Annotated[list[float], typer.Option(help="Budget of a member; give several.")],
+    table: TablePath = None,
+    confidence: Confidence = 0.95,
+    resume: Resume = False,
+    as_json: Json = False,
+) -> None:
+    """Prune a GRAM search's meta-graph to networks for other budgets, without searching again."""
+    from latency_tables.budget import Budget
+    from toolchain import family, pipeline
+    from toolchain.run_dir import TABLE
+
+    with usage():
+        budgets = [Budget(limit_ms=limit_ms, confidence=confidence) for limit_ms in budget_ms]
+    folder, config = open_run(run)
+    latency_table = table_at(table or (folder.path / TABLE if folder.has(TABLE) else None))
+    if latency_table is None:
+        raise typer.BadParameter(f"the search in {run} had no table; give one with --table")
+    members = {}
+    for budget in budgets:
+        path = output / f"{budget.limit_ms:g}ms"
+        _, found = family.prune(folder, config, latency_table, budget, path, resume=resume)
+        members[str(path)] = found
+    if as_json:
+        print_result([{"run": path, **found["best"]} for path, found in members.items()])
+    else:
+        texts = [f"{path}: {pipeline.describe_answer(one)}" for path, one in members.items()]
+        print_result("\n".join([*texts, f"next, for each: pocketnas train {next(iter(members))}"]))
 
 
 @app.command()

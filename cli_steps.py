@@ -218,14 +218,19 @@ def config_of(
 ) -> RunConfig:
     """The configuration of a run, with its space fitted to the images."""
     from toolchain.config import make_config
+    from toolchain.methods.limits import Limits
 
     with usage():
+        limits = Limits(
+            max_macs=options.max_macs, max_params=options.max_params,
+            max_memory_bytes=options.max_memory_bytes,
+        )  # fmt: skip
         return make_config(
             space=space_of(options.space, options.space_set, images), budget=budget,
             method_set=options.method_set or [], proxy_set=options.proxy_set or [],
             train_set=options.train_set or [], task=options.task, data=options.data,
             image_size=options.image_size, method=options.method, proxy=options.proxy,
-            epochs=options.epochs, seed=options.seed,
+            epochs=options.epochs, seed=options.seed, limits=limits,
         )  # fmt: skip
 
 

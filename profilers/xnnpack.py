@@ -26,7 +26,7 @@ XNNPACK_KINDS: dict[str, frozenset[str]] = {
     "HardSwish": frozenset({"hard_swish"}),
     "Max Pooling": frozenset({"max_pool2d"}),
     "Mean": frozenset({"mean"}),
-    "Multiply": frozenset({"multiply"}),
+    "Multiply": frozenset({"multiply", "scale"}),
     "Sigmoid": frozenset({"sigmoid"}),
     "Static Reshape": frozenset({"flatten"}),
 }
@@ -42,7 +42,7 @@ BUILTIN_KINDS: dict[str, frozenset[str]] = {
     "LOGISTIC": frozenset({"sigmoid"}),
     "MAX_POOL_2D": frozenset({"max_pool2d"}),
     "MEAN": frozenset({"mean"}),
-    "MUL": frozenset({"multiply"}),
+    "MUL": frozenset({"multiply", "scale"}),
     "PAD": frozenset({"pad"}),
     "RELU": frozenset({"clamp"}),
     "RELU6": frozenset({"clamp"}),

@@ -9,6 +9,7 @@ from typing import Any
 
 from latency_tables.budget import Budget
 from toolchain.errors import NameUnknown, RunUnusable
+from toolchain.methods.limits import Limits
 from toolchain.methods.method import make_settings
 from toolchain.settings import override, parse_assignments
 from toolchain.spaces.space import Space, make_space, space_to_json
@@ -18,6 +19,8 @@ from toolchain.versions import versions
 
 PROXIES = {"quick": ProxySettings.quick, "paper": ProxySettings.paper}
 """Proxy trainings by name."""
+
+NO_LIMITS = Limits()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +36,8 @@ class RunConfig:
         method_settings: its settings.
         proxy: training of candidates.
         training: training of the answer.
-        budget: the hard limit; None for a search by MACs alone.
+        budget: the hard limit on latency; None for a search by MACs alone.
+        limits: hard limits on everything else.
         seed: of everything random.
     """
 
@@ -46,6 +50,7 @@ class RunConfig:
     proxy: ProxySettings
     training: TrainSettings
     budget: Budget | None
+    limits: Limits = NO_LIMITS
     seed: int
 
     def to_json(self) -> dict[str, Any]:
@@ -59,6 +64,7 @@ class RunConfig:
             "proxy": asdict(self.proxy),
             "training": asdict(self.training),
             "budget": asdict(self.budget) if self.budget else None,
+            "limits": asdict(self.limits),
             "seed": self.seed,
             "versions": versions(),
         }
@@ -68,6 +74,7 @@ def make_config(
     *,
     space: Space,
     budget: Budget | None,
+    limits: Limits = NO_LIMITS,
     seed: int,
     task: str,
     data: Path | None,
@@ -95,6 +102,7 @@ def make_config(
         proxy=make_proxy(proxy, parse_assignments(proxy_set)),
         training=override(TrainSettings(epochs=epochs), parse_assignments(train_set)),
         budget=budget,
+        limits=limits,
         seed=seed,
     )
 
@@ -129,6 +137,7 @@ def config_from_json(data: Mapping[str, Any]) -> RunConfig:
             proxy=override(ProxySettings.quick(), data["proxy"]),
             training=override(TrainSettings(epochs=1), data["training"]),
             budget=Budget(**data["budget"]) if data["budget"] else None,
+            limits=Limits(**data["limits"]),
             seed=data["seed"],
         )
     except (KeyError, TypeError, AttributeError, ValueError) as error:

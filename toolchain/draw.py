@@ -31,6 +31,7 @@ COLORS = {
     "global_average_pool": "#8a6a4b",
     "linear": "#7b5ea7",
     "add": "#b9553a",
+    "multiply": "#a3476f",
     "concat": "#9a6512",
 }
 

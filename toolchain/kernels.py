@@ -6,6 +6,8 @@ the tests):
 * batch norm is folded into the convolution; ReLU and ReLU6 are fused into a convolution or a dense
   layer, but after an addition they are a kernel of their own, ``clamp``;
 * swish is two kernels, ``sigmoid`` and ``multiply``;
+* hard sigmoid, relu6(x + 3) / 6, is a ReLU6 fused into the layer before it, whose bias is 3 more,
+  and a product with a constant, ``scale`` (TFLite has no operator for it);
 * a dense layer flattens its input first, in a kernel of its own, ``flatten``;
 * a concat of more than five inputs is not taken by XNNPACK and would split the network into
   partitions: it becomes a tree of concats;
@@ -31,6 +33,7 @@ from toolchain.layers import (
     Input,
     Linear,
     MaxPool2d,
+    Multiply,
     Shape,
     Weightless,
 )
@@ -40,6 +43,12 @@ MAX_CONCAT_INPUTS = 5
 
 FUSED = ("linear", "relu", "relu6")
 """Activations that run inside a convolution or a dense layer."""
+
+FUSED_PARTS = {name: name for name in FUSED} | {"hard_sigmoid": "relu6"}
+"""What runs inside a convolution or a dense layer of each activation of which something does."""
+
+HARD_SIGMOID_FACTOR = "1/6"
+"""By which hard sigmoid scales what ReLU6 gives."""
 
 
 class Step(NamedTuple):
@@ -127,6 +136,8 @@ def _steps_of(layer: AnyLayer, inputs: tuple[Shape, ...]) -> tuple[LocalStep, ..
             return ((_kernel("mean", inputs, output, {"axes": "1x2"}), (0,)),)
         case Add():
             return _add_steps(layer, inputs, output)
+        case Multiply():
+            return ((_kernel("multiply", inputs, output), (0, 1)),)
         case Concat():
             return tuple(concat_tree(inputs))
         case Input():
@@ -152,6 +163,11 @@ def concat_tree(inputs: Sequence[Shape]) -> Iterable[LocalStep]:
         pending = merged
 
 
+def scale_kernel(shape: Shape, factor: str) -> Kernel:
+    """The kernel that multiplies all numbers of an NHWC or NC shape by a fraction."""
+    return make_kernel("scale", (shape,), shape, {"by": factor})
+
+
 def nhwc(shape: Shape) -> Shape:
     """A CHW or C shape as the runtime holds it, with a batch of one."""
     return (1, *shape[1:], shape[0])
@@ -159,7 +175,7 @@ def nhwc(shape: Shape) -> Shape:
 
 def _conv_steps(layer: Conv2d, source: Shape, output: Shape) -> tuple[LocalStep, ...]:
     kind = "depthwise_conv2d" if layer.depthwise else "conv2d"
-    fused = layer.activation if layer.activation in FUSED else "linear"
+    fused = FUSED_PARTS.get(layer.activation, "linear")
     attributes = _window(layer.kernel, layer.stride)
     conv = make_kernel(kind, (nhwc(source),), nhwc(output), attributes, fused)
     if layer.activation in FUSED:
@@ -168,7 +184,7 @@ def _conv_steps(layer: Conv2d, source: Shape, output: Shape) -> tuple[LocalStep,
 
 
 def _linear_steps(layer: Linear, source: Shape, output: Shape) -> tuple[LocalStep, ...]:
-    fused = layer.activation if layer.activation in FUSED else "linear"
+    fused = FUSED_PARTS.get(layer.activation, "linear")
     flatten = (_kernel("flatten", (source,), source), (0,))
     dense = make_kernel("fully_connected", (nhwc(source),), nhwc(output), None, fused)
     if layer.activation in FUSED:
@@ -184,7 +200,9 @@ def _add_steps(layer: Add, inputs: tuple[Shape, ...], output: Shape) -> tuple[Lo
 
 
 def _activation_steps(name: str, shape: Shape, *, after: int) -> tuple[LocalStep, ...]:
-    """Kernels of an activation that stands alone, reading step number ``after``."""
+    """Kernels of what is not fused of an activation, reading step number ``after``."""
+    if name == "hard_sigmoid":
+        return ((scale_kernel(nhwc(shape), HARD_SIGMOID_FACTOR), (-after,)),)
     if name == "swish":
         sigmoid = _kernel("sigmoid", (shape,), shape)
         multiply = _kernel("multiply", (shape, shape), shape)

@@ -17,7 +17,7 @@ from typing import ClassVar, Protocol
 Shape = tuple[int, ...]
 """CHW of a feature map, or C of a vector."""
 
-ACTIVATIONS = ("linear", "relu", "relu6", "swish", "hard_swish", "sigmoid")
+ACTIVATIONS = ("linear", "relu", "relu6", "swish", "hard_swish", "sigmoid", "hard_sigmoid")
 """Functions that a layer can apply to its output."""
 
 
@@ -156,14 +156,19 @@ class MaxPool2d(Weightless):
 
 @dataclass(frozen=True, kw_only=True)
 class GlobalAveragePool(Weightless):
-    """Mean of each channel over the image: a vector."""
+    """Mean of each channel over the image.
+
+    Attributes:
+        keep_map: whether it gives a feature map of 1x1, which convolutions read, or a vector.
+    """
 
     kind: ClassVar[str] = "global_average_pool"
+    keep_map: bool = False
 
     def output_shape(self, *inputs: Shape) -> Shape:
         """One number for each channel."""
         channels, _, _ = _feature_map(self, inputs)
-        return (channels,)
+        return (channels, 1, 1) if self.keep_map else (channels,)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,12 +217,33 @@ class Add(Weightless):
 
     def __post_init__(self) -> None:
         _require_activation(self.activation)
+        if self.activation == "hard_sigmoid":
+            # Its shift goes into the bias of the layer before it.
+            raise ValueError("add: hard_sigmoid needs a layer with weights; give it to a conv2d")
 
     def output_shape(self, *inputs: Shape) -> Shape:
         """The common shape."""
         _require_count(self, inputs, 2)
         if inputs[0] != inputs[1]:
             raise ValueError(f"add takes equal shapes, got {inputs[0]} and {inputs[1]}")
+        return inputs[0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Multiply(Weightless):
+    """A feature map, each channel scaled by its number in a second map of 1x1."""
+
+    kind: ClassVar[str] = "multiply"
+
+    def output_shape(self, *inputs: Shape) -> Shape:
+        """The feature map's shape."""
+        _require_count(self, inputs, 2)
+        channels, _, _ = _feature_map(self, inputs[:1])
+        if inputs[1] != (channels, 1, 1):
+            raise ValueError(
+                f"multiply takes a feature map and then ({channels}, 1, 1), a number for each of "
+                f"its channels, got {inputs[1]}; pool with keep_map=True"
+            )
         return inputs[0]
 
 
@@ -236,11 +262,11 @@ class Concat(Weightless):
         return (sum(shape[0] for shape in inputs), *inputs[0][1:])
 
 
-AnyLayer = Input | Conv2d | MaxPool2d | GlobalAveragePool | Linear | Add | Concat
+AnyLayer = Input | Conv2d | MaxPool2d | GlobalAveragePool | Linear | Add | Multiply | Concat
 
 LAYERS: dict[str, type[AnyLayer]] = {
     layer.kind: layer
-    for layer in (Input, Conv2d, MaxPool2d, GlobalAveragePool, Linear, Add, Concat)
+    for layer in (Input, Conv2d, MaxPool2d, GlobalAveragePool, Linear, Add, Multiply, Concat)
 }
 """Every layer by the name it has in text and JSON."""
 

@@ -21,6 +21,7 @@ from toolchain.layers import (
     Input,
     Linear,
     MaxPool2d,
+    Multiply,
     Shape,
     same_padding,
 )
@@ -110,6 +111,14 @@ class Sum(nn.Module):
         return result
 
 
+class ScaledChannels(nn.Module):
+    """A feature map times one number for each channel."""
+
+    def forward(self, x_NCHW: Tensor, factors_NC11: Tensor) -> Tensor:
+        """Their product."""
+        return x_NCHW * factors_NC11
+
+
 class ConcatChannels(nn.Module):
     """Feature maps joined along their channels."""
 
@@ -121,9 +130,13 @@ class ConcatChannels(nn.Module):
 class ImageMean(nn.Module):
     """Mean of each channel over the image."""
 
+    def __init__(self, *, keep_map: bool) -> None:
+        super().__init__()
+        self.keep_map = keep_map
+
     def forward(self, x_NCHW: Tensor) -> Tensor:
-        """A vector NC."""
-        return x_NCHW.mean((2, 3))
+        """A vector NC, or a map NC11."""
+        return x_NCHW.mean((2, 3), keepdim=self.keep_map)
 
 
 def make_module(layer: AnyLayer, inputs: tuple[Shape, ...], norm: NormSettings) -> nn.Module:
@@ -139,9 +152,11 @@ def make_module(layer: AnyLayer, inputs: tuple[Shape, ...], norm: NormSettings) 
         case MaxPool2d():
             return _max_pool(layer, inputs[0])
         case GlobalAveragePool():
-            return ImageMean()
+            return ImageMean(keep_map=layer.keep_map)
         case Add():
             return Sum(make_activation(layer.activation))
+        case Multiply():
+            return ScaledChannels()
         case Concat():
             return ConcatChannels()
         case Input():
@@ -157,6 +172,7 @@ def make_activation(name: str) -> nn.Module:
         "swish": nn.SiLU,
         "hard_swish": nn.Hardswish,
         "sigmoid": nn.Sigmoid,
+        "hard_sigmoid": nn.Hardsigmoid,
     }
     return modules[name]()
 

@@ -68,7 +68,9 @@ def make_appraiser(config: RunConfig, table: LatencyTable | None) -> Appraiser:
     model = LatencyModel(table) if table else None
     if model is not None:
         model.require(space_kernels(config.space))
-    appraiser = Appraiser(space=config.space, model=model, budget=config.budget)
+    appraiser = Appraiser(
+        space=config.space, model=model, budget=config.budget, limits=config.limits
+    )
     appraiser.require_reachable()
     return appraiser
 
@@ -133,6 +135,7 @@ def search(
             "evaluations": len(result.evaluated),
             "cpu_s": sum(float(one.cost["cpu_s"]) for one in result.evaluated),
             "trajectory": [step.to_json() for step in result.trajectory],
+            "meta_graph": result.meta_graph.to_json() if result.meta_graph else None,
         },
     )
     return found(run)
@@ -153,10 +156,13 @@ def describe_answer(record: Mapping[str, Any]) -> str:
     """The content of ``search.json`` in two lines."""
     best = record["best"]
     latency = "" if best["p50_ms"] is None else f"{best['p50_ms']:.3f} ms predicted, "
+    costs = f"{latency}{best['macs'] / 1e6:.2f} M MACs, {best['params']:,} parameters"
+    if best["metric"] is None:
+        return f"pruned from a meta-graph: {best['genotype']}\n  {costs}"
     return (
         f"best of {record['evaluations']} trained: {best['genotype']}\n"
-        f"  proxy accuracy {best['metric']:.2%}, {latency}{best['macs'] / 1e6:.2f} M MACs, "
-        f"{best['params']:,} parameters; the search took {record['cpu_s']:.0f} CPU seconds"
+        f"  proxy accuracy {best['metric']:.2%}, {costs}; the search took "
+        f"{record['cpu_s']:.0f} CPU seconds"
     )
 
 

@@ -3,6 +3,12 @@
 Sources:
     shrinkcnn-a, shrinkcnn-b: AutoShrink, arXiv 1911.09251, and the authors' released code: the
         cell, widths, repeats and head; 3.6 M parameters and 384 M MACs as they state.
+    mobilenetv2, mobilenetv3-small: arXiv 1801.04381 and 1905.02244, at width 1 and 224x224; 3.5 M
+        and 2.5 M parameters with batch norm, 300 M and 56 M MACs as they state.
+    swiftnet-vww: GRAM, arXiv 1906.08305: the authors' released network for Visual Wake Words,
+        operator by operator, node numbers included: 213,656 weights, to which `count.py` adds
+        the classifier's two biases. They state 57.4 M MACs; the convolutions and the classifier
+        of their file have 56.16 M.
 """
 
 from __future__ import annotations
@@ -14,7 +20,9 @@ from pathlib import Path
 
 from toolchain.errors import NameUnknown
 from toolchain.graph import Graph, graph_from_json
+from toolchain.spaces.mobilenet import MobileNetSpace
 from toolchain.spaces.shrinkcnn import ShrinkCnnSpace
+from toolchain.spaces.swiftnet import SwiftNetSpace
 
 SHRINKCNN_CELL = "s0.s0.s01.c02"
 """The cell that AutoShrink found: six edges, five live nodes."""
@@ -33,6 +41,31 @@ SHRINKCNN_OUTLINE = ShrinkCnnSpace(
 )
 """ImageNet outline of ShrinkCNN-A; B has swish for ReLU."""
 
+MOBILENET_OUTLINE = MobileNetSpace(input_shape=(3, 224, 224), classes=1000)
+"""ImageNet outline of the baselines."""
+
+SWIFTNET_OUTLINE = SwiftNetSpace(
+    nodes=(30, 30, 30),
+    input_shape=(3, 224, 224),
+    classes=2,
+    stem_channels=16,
+    stem_kernel=7,
+    stem_stride=4,
+    stem_width=32,
+    stem_pool=2,
+    widths=(32, 48, 64),
+    outputs=(48, 80, 76),
+)
+"""Visual Wake Words outline of SwiftNet."""
+
+SWIFTNET_STAGES = (
+    "14c0.17c14.18c0.19c14.20c0,14.21c19,20.23c14,21.24c0,18,19,20"
+    ".25s20.26s23.27s20,21.28s0,18.29c17,20,23,24",
+    "13c0.15s13.17s13.18c0.19c0.20c0.21c13,15.22c17,18.24c0,13,15,19.25c24.27c18.29s13,15",
+    "7c0.11s7.15c7.20c0,11.21s7.22s15.23c7.24s15.25s7,11.27s7.29s7",
+)
+"""The cells that GRAM found: 24, 18 and 13 of 435 edges each."""
+
 
 def _shrinkcnn(activation: str) -> Graph:
     return replace(SHRINKCNN_OUTLINE, activation=activation).decode(SHRINKCNN_CELL)
@@ -41,6 +74,9 @@ def _shrinkcnn(activation: str) -> Graph:
 ZOO: Mapping[str, Callable[[], Graph]] = {
     "shrinkcnn-a": lambda: _shrinkcnn("relu"),
     "shrinkcnn-b": lambda: _shrinkcnn("swish"),
+    "mobilenetv2": lambda: MOBILENET_OUTLINE.decode("v2-w1-s2-d4"),
+    "mobilenetv3-small": lambda: MOBILENET_OUTLINE.decode("v3s-w1-s2-d4"),
+    "swiftnet-vww": lambda: SWIFTNET_OUTLINE.decode("/".join(SWIFTNET_STAGES)),
 }
 """Every network by its name."""
 

@@ -25,6 +25,7 @@ NAMES = ["Convolution (NHWC, F32) IGEMM", "Clamp (NC)"]
         ("Copy (NC, X32)", {"concat"}),
         ("Constant Pad (ND, X32)", {"pad"}),
         ("Mean (ND) Reduce2", {"mean"}),
+        ("Multiply (ND)", {"multiply", "scale"}),
         ("Static Reshape (NC)", {"flatten"}),
         ("CONCATENATION", {"concat"}),
         ("RELU6", {"clamp"}),

@@ -17,7 +17,14 @@ with warnings.catch_warnings():
 
 from toolchain.count import count
 from toolchain.graph import Graph, graph_from_text
-from toolchain.module import GraphModule, ImageMean, SamePad, SubsamplingConv2d
+from toolchain.module import (
+    GraphModule,
+    ImageMean,
+    SamePad,
+    ScaledChannels,
+    SubsamplingConv2d,
+)
+from toolchain.spaces.mobilenet import MobileNetSpace
 from toolchain.spaces.shrinkcnn import ShrinkCnnSpace
 from toolchain.zoo import ZOO, make_network
 
@@ -28,8 +35,8 @@ def nothing(_module: nn.Module, _inputs: Any, _output: Any) -> None:
 
 UNCOUNTED = dict.fromkeys(
     (
-        nn.BatchNorm2d, nn.MaxPool2d, nn.ReLU, nn.SiLU, nn.Sigmoid, nn.Identity, ImageMean,
-        SamePad,
+        nn.BatchNorm2d, nn.MaxPool2d, nn.ReLU, nn.ReLU6, nn.SiLU, nn.Sigmoid, nn.Hardswish,
+        nn.Hardsigmoid, nn.Identity, ImageMean, SamePad, ScaledChannels,
     ),
     nothing,
 )  # fmt: skip
@@ -44,6 +51,7 @@ def sampled_graphs() -> list[Graph]:
         ShrinkCnnSpace(activation="swish", head_channels=24, input_shape=(1, 28, 28)),
         ShrinkCnnSpace(base_width=4, stem_channels=4, nodes=5),
         ShrinkCnnSpace(nodes=5, replicate=(2, 1, 2), stem_stride=2, input_shape=(3, 31, 33)),
+        MobileNetSpace(widths=(0.25, 0.5), input_shape=(1, 28, 28)),
     )
     return [space.decode(space.sample(rng)) for space in spaces for _ in range(10)]
 
@@ -71,7 +79,7 @@ def test_networks_of_the_zoo_count_what_thop_and_torch_count(name: str) -> None:
     assert_counted_right(make_network(name))
 
 
-def test_networks_of_the_space_count_what_thop_and_torch_count() -> None:
+def test_networks_of_the_spaces_count_what_thop_and_torch_count() -> None:
     for graph in sampled_graphs():
         assert_counted_right(graph)
 

@@ -19,6 +19,7 @@ from toolchain.layers import (
     Input,
     Linear,
     MaxPool2d,
+    Multiply,
     Shape,
 )
 from toolchain.module import GraphModule, NormSettings, make_activation, make_module
@@ -118,6 +119,9 @@ def test_merges_and_means_are_what_they_are_called() -> None:
     np.testing.assert_allclose(compute(Add(activation="relu"), x, y)[0], np.maximum(x + y, 0))
     np.testing.assert_array_equal(compute(Concat(), x, y)[0], np.concatenate([x, y]))
     np.testing.assert_allclose(compute(GlobalAveragePool(), x)[0], x.mean((1, 2)))
+    gate, _ = compute(GlobalAveragePool(keep_map=True), x)
+    np.testing.assert_allclose(gate, x.mean((1, 2), keepdims=True))
+    np.testing.assert_array_equal(compute(Multiply(), y, gate)[0], y * gate)
     dense, module = compute(Linear(features=2), x[:, 0, 0])
     expected = module.weight.detach().numpy() @ x[:, 0, 0] + module.bias.detach().numpy()
     np.testing.assert_allclose(dense, expected)
@@ -133,6 +137,7 @@ def test_activations_are_those_of_the_runtime() -> None:
         "swish": x * sigmoid,
         "hard_swish": x * np.clip(x + 3, 0, 6) / 6,
         "sigmoid": sigmoid,
+        "hard_sigmoid": np.clip(x + 3, 0, 6) / 6,
     }
     assert set(expected) == set(ACTIVATIONS)
     for name, values in expected.items():

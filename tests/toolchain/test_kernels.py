@@ -83,6 +83,28 @@ def test_other_activations_are_kernels_of_their_own(activation: str) -> None:
     assert kinds(f"a = add(image, image, activation={activation})") == ["add", activation]
 
 
+def test_hard_sigmoid_is_a_fused_relu6_and_a_product_with_a_sixth() -> None:
+    steps = plan_of("a = conv2d(image, channels=8, activation=hard_sigmoid)").steps
+    assert [step.kernel.kind for step in steps] == ["conv2d", "scale"]
+    assert steps[0].kernel.activation == "relu6"
+    assert steps[1].kernel.key == "scale 1x9x7x8 -> 1x9x7x8 by=1/6 act=linear float32"
+    assert [step.inputs for step in steps] == [(0,), (1,)]
+    assert kinds(
+        "pool = global_average_pool(image)\nfc = linear(pool, features=3, activation=hard_sigmoid)"
+    ) == ["mean", "flatten", "fully_connected", "scale"]
+
+
+def test_a_gate_is_a_product_of_a_map_and_its_mean() -> None:
+    steps = plan_of(
+        "pool = global_average_pool(image, keep_map=True)\ngate = multiply(image, pool)"
+    ).steps
+    assert [step.kernel.key for step in steps] == [
+        "mean 1x9x7x4 -> 1x1x1x4 axes=1x2 act=linear float32",
+        "multiply 1x9x7x4,1x1x1x4 -> 1x9x7x4 act=linear float32",
+    ]
+    assert [step.inputs for step in steps] == [(0,), (0, 1)]
+
+
 def test_a_dense_layer_flattens_first() -> None:
     steps = plan_of(
         "pool = global_average_pool(image)\nfc = linear(pool, features=3, activation=swish)"

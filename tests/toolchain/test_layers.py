@@ -17,12 +17,14 @@ from toolchain.layers import (
     Input,
     Linear,
     MaxPool2d,
+    Multiply,
     Shape,
     same_padding,
 )
 
 IMAGE: Shape = (6, 9, 7)
 VECTOR: Shape = (6,)
+GATE: Shape = (6, 1, 1)
 
 
 @pytest.mark.parametrize(
@@ -35,8 +37,11 @@ VECTOR: Shape = (6,)
         (MaxPool2d(), (IMAGE,), (6, 5, 4)),
         (MaxPool2d(kernel=3, stride=1), (IMAGE,), IMAGE),
         (GlobalAveragePool(), (IMAGE,), VECTOR),
+        (GlobalAveragePool(keep_map=True), (IMAGE,), GATE),
         (Linear(features=10), (VECTOR,), (10,)),
         (Add(), (IMAGE, IMAGE), IMAGE),
+        (Multiply(), (IMAGE, GATE), IMAGE),
+        (Multiply(), (GATE, GATE), GATE),
         (Concat(), (IMAGE, (2, 9, 7), IMAGE), (14, 9, 7)),
         (Concat(), (VECTOR, (4,)), (10,)),
     ],
@@ -60,6 +65,11 @@ def test_each_layer_has_its_shape_rule(
         (Linear(features=3), (IMAGE,), "pool first"),
         (Add(), (IMAGE,), "takes 2 input"),
         (Add(), (IMAGE, (5, 9, 7)), "equal shapes"),
+        (Multiply(), (IMAGE,), "takes 2 input"),
+        (Multiply(), (GATE, IMAGE), r"then \(6, 1, 1\), .*got \(6, 9, 7\); pool with keep_map"),
+        (Multiply(), (IMAGE, VECTOR), "keep_map=True"),
+        (Multiply(), (IMAGE, (5, 1, 1)), r"got \(5, 1, 1\)"),
+        (Multiply(), (VECTOR, GATE), "feature map"),
         (Concat(), (IMAGE,), "two or more"),
         (Concat(), (IMAGE, (6, 9, 8)), "one size"),
         (Concat(), (IMAGE, VECTOR), "one size"),
@@ -85,6 +95,7 @@ def test_what_a_layer_cannot_take_is_refused(
         (Linear, {"features": 0}, "features must be at least 1"),
         (Linear, {"features": 1, "activation": "softmax"}, "unknown activation"),
         (Add, {"activation": ""}, "unknown activation"),
+        (Add, {"activation": "hard_sigmoid"}, "needs a layer with weights"),
     ],
 )
 def test_impossible_settings_are_refused(
@@ -111,9 +122,17 @@ def test_dense_layers_count_their_matrix_and_their_bias() -> None:
     assert Linear(features=10, bias=False).parameters(VECTOR) == 60
 
 
-@pytest.mark.parametrize("layer", [MaxPool2d(), GlobalAveragePool(), Add(), Concat()])
-def test_layers_without_weights_count_nothing(layer: AnyLayer) -> None:
-    inputs = (IMAGE,) * (2 if isinstance(layer, Add | Concat) else 1)
+@pytest.mark.parametrize(
+    ("layer", "inputs"),
+    [
+        (MaxPool2d(), (IMAGE,)),
+        (GlobalAveragePool(), (IMAGE,)),
+        (Add(), (IMAGE, IMAGE)),
+        (Multiply(), (IMAGE, GATE)),
+        (Concat(), (IMAGE, IMAGE)),
+    ],
+)
+def test_layers_without_weights_count_nothing(layer: AnyLayer, inputs: tuple[Shape, ...]) -> None:
     assert layer.macs(*inputs) == layer.parameters(*inputs) == layer.norm_parameters(*inputs) == 0
 
 

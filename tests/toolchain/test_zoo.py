@@ -21,6 +21,22 @@ def test_shrinkcnn_counts_what_its_authors_state(name: str) -> None:
     assert network.output_shape == (1001,)
 
 
+# What torchvision's models of the same names have.
+@pytest.mark.parametrize(
+    ("name", "params", "macs"),
+    [("mobilenetv2", 3_504_872, 300_774_272), ("mobilenetv3-small", 2_542_856, 56_510_400)],
+)
+def test_mobilenets_have_the_parameters_that_are_published(
+    name: str, params: int, macs: int
+) -> None:
+    network = make_network(name)
+    counts = count(network)
+    assert counts.params_with_norm == params
+    assert counts.macs == macs
+    assert network.input_shape == (3, 224, 224)
+    assert network.output_shape == (1000,)
+
+
 def test_shrinkcnn_b_is_a_with_swish_for_relu_but_in_the_depthwise_half_of_leaves() -> None:
     one, other = make_network("shrinkcnn-a"), make_network("shrinkcnn-b")
     swapped = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,7 +12,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from latency_tables.kernel import Kernel
 
-Settings = npt.NDArray[np.int32]
+Settings = npt.NDArray[np.int32] | npt.NDArray[np.float32]
 
 Pads = tuple[int, int, int, int]
 """Rows above and below, columns left and right."""
@@ -24,7 +25,7 @@ class Operator(NamedTuple):
         code: ``BuiltinOperator`` of the schema.
         options_type: ``BuiltinOptions`` of the schema.
         options: an object of that type; None where the type is NONE.
-        settings: a constant that the operator reads after its inputs, such as axes.
+        settings: a constant that the operator reads after its inputs, such as axes or a factor.
     """
 
     code: int
@@ -158,6 +159,11 @@ def _pad(kernel: Kernel) -> Operator:
     return pad_operator(parse_pads(kernel.attribute("pads")))
 
 
+def _scale(kernel: Kernel) -> Operator:
+    factor = np.array(float(Fraction(kernel.attribute("by"))), np.float32)
+    return _multiply(kernel)._replace(settings=factor)
+
+
 def _sigmoid(_: Kernel) -> Operator:
     return Operator(schema.BuiltinOperator.LOGISTIC)
 
@@ -175,6 +181,7 @@ OPERATORS: dict[str, Callable[[Kernel], Operator]] = {
     "mean": _mean,
     "multiply": _multiply,
     "pad": _pad,
+    "scale": _scale,
     "sigmoid": _sigmoid,
 }
 """TFLite operator of every kind of kernel."""

@@ -13,6 +13,7 @@ from latency_tables.model import LatencyModel
 from toolchain.count import count
 from toolchain.errors import BudgetUnreachable
 from toolchain.kernels import plan
+from toolchain.methods.limits import Limits
 from toolchain.spaces.space import Space
 
 
@@ -25,6 +26,7 @@ class Candidate:
         latency: predicted; None when the search has no table.
         macs: multiply-accumulates.
         params: parameters, batch norm excluded.
+        memory_bytes: peak memory of activations in float32.
         metric: validation accuracy in [0, 1] after proxy training; None before it.
         cost: what the evaluation took: CPU seconds, epochs.
     """
@@ -33,6 +35,7 @@ class Candidate:
     latency: Latency | None
     macs: int
     params: int
+    memory_bytes: int
     metric: float | None = None
     cost: Mapping[str, float | int | str] = field(default_factory=dict)
 
@@ -57,6 +60,7 @@ class Candidate:
             "p95_ms": self.latency.p95_ms if self.latency else None,
             "macs": self.macs,
             "params": self.params,
+            "memory_bytes": self.memory_bytes,
             **self.cost,
         }
 
@@ -72,12 +76,14 @@ class Appraiser:
     Attributes:
         space: where genotypes come from.
         model: predicts latencies; None for a search by MACs alone.
-        budget: the hard limit; None for none.
+        budget: the hard limit on latency; None for none.
+        limits: hard limits on everything else.
     """
 
     space: Space
     model: LatencyModel | None = None
     budget: Budget | None = None
+    limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
         if self.budget is not None and self.model is None:
@@ -94,11 +100,17 @@ class Appraiser:
         latency = self.model.predict(plan(graph).kernels) if self.model else None
         counts = count(graph)
         return Candidate(
-            genotype=genotype, latency=latency, macs=counts.macs, params=counts.params
+            genotype=genotype,
+            latency=latency,
+            macs=counts.macs,
+            params=counts.params,
+            memory_bytes=counts.peak_memory_bytes,
         )
 
     def admits(self, candidate: Candidate) -> bool:
-        """Whether the candidate is within the budget; always, when there is none."""
+        """Whether the candidate is within budget and limits; always, when there are none."""
+        if not self._keeps_limits(candidate):
+            return False
         if self.budget is None:
             return True
         assert candidate.latency is not None, "a budget comes with a model"
@@ -110,11 +122,11 @@ class Appraiser:
         Raises:
             BudgetUnreachable: not even the fastest of the space's witnesses is.
         """
-        if self.budget is None:
+        if self.budget is None and self.limits == Limits():
             return
         seen = [self.appraise(genotype) for genotype in self.space.witnesses()]
         if not any(self.admits(candidate) for candidate in seen):
-            raise self._unreachable(seen)
+            raise self.unreachable(seen)
 
     def sample_within(self, rng: np.random.Generator, tries: int) -> Candidate:
         """A random network within the budget.
@@ -128,7 +140,7 @@ class Appraiser:
             if self.admits(candidate):
                 return candidate
             seen.append(candidate)
-        raise self._unreachable(seen)
+        raise self.unreachable(seen)
 
     def best(self, candidates: Sequence[Candidate]) -> Candidate:
         """The most accurate evaluated candidate within the budget; of equals the cheapest.
@@ -138,18 +150,33 @@ class Appraiser:
         """
         admitted = [candidate for candidate in candidates if self.admits(candidate)]
         if not admitted:
-            raise self._unreachable(candidates)
+            raise self.unreachable(candidates)
         return max(admitted, key=lambda one: (one.accuracy, -one.macs, one.genotype))
 
-    def _unreachable(self, seen: Sequence[Candidate]) -> BudgetUnreachable:
+    def unreachable(self, seen: Sequence[Candidate]) -> BudgetUnreachable:
+        """The error that says so, naming the nearest of what was seen, at least one."""
+        kept = [one for one in seen if self._keeps_limits(one)]
+        if not kept:
+            smallest = min(seen, key=lambda one: (one.macs, one.params, one.memory_bytes))
+            return BudgetUnreachable(
+                f"no network of space {self.space.name} was found within {self.limits}; the "
+                f"smallest of {len(seen)} seen is {smallest.genotype} with {smallest.macs:,} "
+                f"MACs, {smallest.params:,} parameters and {smallest.memory_bytes:,} bytes. "
+                "Raise the limits to that, or make the space's networks smaller"
+            )
         assert self.budget is not None, "without a budget everything is admitted"
         confidence = self.budget.confidence
-        latencies = [(one.latency.at(confidence), one) for one in seen if one.latency is not None]
+        latencies = [(one.latency.at(confidence), one) for one in kept if one.latency is not None]
         fastest_ms, fastest = min(latencies, key=lambda pair: pair[0])
         return BudgetUnreachable(
             f"no network of space {self.space.name} was found within {self.budget}; the fastest "
-            f"of {len(seen)} seen is {fastest.genotype} with {fastest_ms:.4g} ms. Raise the "
+            f"of {len(kept)} seen is {fastest.genotype} with {fastest_ms:.4g} ms. Raise the "
             "budget to that, or make the space's networks smaller"
+        )
+
+    def _keeps_limits(self, candidate: Candidate) -> bool:
+        return self.limits.admits(
+            macs=candidate.macs, params=candidate.params, memory_bytes=candidate.memory_bytes
         )
 
 

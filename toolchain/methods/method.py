@@ -10,6 +10,8 @@ import numpy as np
 from toolchain.errors import NameUnknown
 from toolchain.methods.autoshrink import AutoShrinkSettings, autoshrink
 from toolchain.methods.candidate import Appraiser, Evaluate
+from toolchain.methods.evolution import EvolutionSettings, evolution
+from toolchain.methods.gram import GramSettings, gram
 from toolchain.methods.random_search import RandomSearchSettings, random_search
 from toolchain.methods.result import SearchResult
 from toolchain.settings import override
@@ -38,6 +40,8 @@ class Method(NamedTuple):
 
 METHODS: Mapping[str, Method] = {
     "autoshrink": Method(autoshrink, AutoShrinkSettings),
+    "evolution": Method(evolution, EvolutionSettings),
+    "gram": Method(gram, GramSettings),
     "random": Method(random_search, RandomSearchSettings),
 }
 """Every method by its name."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from toolchain.errors import BudgetUnreachable
-from toolchain.methods.candidate import Appraiser, Candidate, Evaluate
+from toolchain.methods.candidate import Appraiser, Evaluate
 from toolchain.methods.result import SearchResult
 
 TRIES = 2000
@@ -43,16 +43,24 @@ def random_search(
     Raises:
         BudgetUnreachable: no draw was within the budget.
     """
-    drawn: dict[str, Candidate] = {}
-    for _ in range(settings.evaluations * 20):
-        if len(drawn) == settings.evaluations:
+    candidates = tuple(evaluate(draw_within(appraiser, settings.evaluations, rng)))
+    return SearchResult(best=appraiser.best(candidates), evaluated=candidates)
+
+
+def draw_within(appraiser: Appraiser, count: int, rng: np.random.Generator) -> list[str]:
+    """So many different random genotypes within the budget; fewer where no more are found.
+
+    Raises:
+        BudgetUnreachable: no draw was within the budget.
+    """
+    drawn: dict[str, None] = {}
+    for _ in range(count * 20):
+        if len(drawn) == count:
             break
         try:
-            candidate = appraiser.sample_within(rng, TRIES)
+            drawn[appraiser.sample_within(rng, TRIES).genotype] = None
         except BudgetUnreachable:
             if not drawn:
                 raise
             break
-        drawn.setdefault(candidate.genotype, candidate)
-    candidates = tuple(evaluate(list(drawn)))
-    return SearchResult(best=appraiser.best(candidates), evaluated=candidates)
+    return list(drawn)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from toolchain.methods.candidate import Candidate
+from toolchain.methods.meta_graph import MetaGraph
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +52,11 @@ class SearchResult:
         best: the answer; within the budget, whatever the method.
         evaluated: every candidate trained, in the order asked for.
         trajectory: the walk, for methods that walk.
+        meta_graph: what was learned about edges, for methods that learn that; other budgets'
+            networks are pruned from it.
     """
 
     best: Candidate
     evaluated: tuple[Candidate, ...]
     trajectory: tuple[TrajectoryStep, ...] = ()
+    meta_graph: MetaGraph | None = None

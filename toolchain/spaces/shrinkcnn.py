@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from string import digits
 from typing import ClassVar
 
@@ -21,27 +21,18 @@ import numpy as np
 
 from toolchain.errors import GenotypeInvalid
 from toolchain.graph import Graph, GraphBuilder
-from toolchain.layers import (
-    Add,
-    Concat,
-    Conv2d,
-    GlobalAveragePool,
-    Input,
-    Linear,
-    MaxPool2d,
-    Shape,
-)
+from toolchain.layers import GlobalAveragePool, Input, Linear, MaxPool2d, Shape
+from toolchain.spaces.interned import ADD, CONCAT, conv
 
 OPERATORS = ("s", "c")
 """Separable 3x3 convolution, 1x1 convolution."""
 
 BASE_WIDTH = 16
+TRIES = 100
+"""Draws for a mutation that changes something and leaves a network."""
+
 MAX_NODES = 10
 """Nodes are named by one digit."""
-
-# One object for equal layers: a search makes millions of them, and finds them again by identity.
-_CONCAT = Concat()
-_ADD = Add()
 
 
 @dataclass(frozen=True)
@@ -208,6 +199,25 @@ class ShrinkCnnSpace:
             cell = Cell(letters, ((0,), *([()] * (self.nodes - 2))))
         return cell.genotype
 
+    def mutate(self, genotype: str, rng: np.random.Generator) -> str:
+        """A genotype one step away: an edge more or fewer, or another operator."""
+        for _ in range(TRIES):
+            cell = parse_cell(genotype)
+            dead = self.nodes - 1 - len(cell.sources)
+            letters = [*cell.operators, *OPERATORS[0] * dead]
+            sources = [set(one) for one in (*cell.sources, *[()] * dead)]
+            node = int(rng.integers(1, self.nodes))
+            source = int(rng.integers(node + 1))
+            if source == node:
+                letters[node - 1] = OPERATORS[1 - OPERATORS.index(letters[node - 1])]
+            else:
+                sources[node - 1] ^= {source}
+            kept = _reachable([tuple(sorted(one)) for one in sources])
+            changed = Cell("".join(letters), kept)
+            if changed.leaves and changed.genotype != genotype:
+                return changed.genotype
+        return genotype
+
     def witnesses(self) -> Iterator[str]:
         """Genotypes that together run every kernel that any genotype of the space can run.
 
@@ -251,7 +261,7 @@ class ShrinkCnnSpace:
         builder = GraphBuilder(genotype)
         x = builder.add("image", Input(channels=channels, height=height, width=width))
         x = builder.add(
-            "stem", _conv(self.stem_channels, 3, self.stem_stride, activation=self.activation), x
+            "stem", conv(self.stem_channels, 3, self.stem_stride, activation=self.activation), x
         )
         live = self.stem_channels
         stages = zip(self.widths(), self.replicate, self.pools, strict=True)
@@ -262,7 +272,7 @@ class ShrinkCnnSpace:
                 x = self._add_cell(builder, cell, prefix, x, live, node_width, stride)
                 live = len(cell.leaves) * node_width
         if self.head_channels:
-            x = builder.add("head", _conv(self.head_channels, activation=self.activation), x)
+            x = builder.add("head", conv(self.head_channels, activation=self.activation), x)
         x = builder.add("pool", GlobalAveragePool(), x)
         builder.add("logits", Linear(features=self.classes), x)
         return builder.graph()
@@ -295,36 +305,21 @@ class ShrinkCnnSpace:
                 width = sum(live[index] for index in sources)
                 # The depthwise half of a leaf is ReLU whatever the other nodes are.
                 inner = "relu" if node in leaves else self.activation
-                depthwise = _conv(width, 3, depthwise=True, activation=inner)
+                depthwise = conv(width, 3, depthwise=True, activation=inner)
                 reads = builder.add(f"{name}_dw", depthwise, reads)
-            names[node] = builder.add(name, _conv(node_width, activation=activation), reads)
+            names[node] = builder.add(name, conv(node_width, activation=activation), reads)
             live[node] = node_width
         output = self._merge(builder, f"{prefix}_out", [names[leaf] for leaf in leaves])
         skip = cell_input
         if pool > 1 or channels != node_width * len(leaves):
             width = node_width * len(leaves)
-            layer_skip = _conv(width, stride=pool, activation="linear")
+            layer_skip = conv(width, stride=pool, activation="linear")
             skip = builder.add(f"{prefix}_skip", layer_skip, cell_input)
-        return builder.add(f"{prefix}_add", _ADD, output, skip)
+        return builder.add(f"{prefix}_add", ADD, output, skip)
 
     @staticmethod
     def _merge(builder: GraphBuilder, name: str, sources: list[str]) -> str:
-        return sources[0] if len(sources) == 1 else builder.add(name, _CONCAT, *sources)
-
-
-@lru_cache(maxsize=4096)
-def _conv(
-    channels: int,
-    kernel: int = 1,
-    stride: int = 1,
-    *,
-    depthwise: bool = False,
-    activation: str = "relu",
-) -> Conv2d:
-    """A convolution with batch norm; one object for equal ones."""
-    return Conv2d(
-        channels=channels, kernel=kernel, stride=stride, depthwise=depthwise, activation=activation
-    )
+        return sources[0] if len(sources) == 1 else builder.add(name, CONCAT, *sources)
 
 
 def make_divisible(value: int) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from typing import Any, ClassVar, Protocol
 
@@ -14,7 +14,9 @@ from toolchain.graph import Graph
 from toolchain.kernels import plan
 from toolchain.layers import Shape
 from toolchain.settings import override
+from toolchain.spaces.mobilenet import MobileNetSpace
 from toolchain.spaces.shrinkcnn import ShrinkCnnSpace
+from toolchain.spaces.swiftnet import SwiftNetSpace
 
 
 class Space(Protocol):
@@ -48,11 +50,18 @@ class Space(Protocol):
             GenotypeInvalid: the text stands for no network of this space.
         """
 
+    def mutate(self, genotype: str, rng: np.random.Generator) -> str:
+        """A genotype one random step away; the same where there is no such step."""
+
     def witnesses(self) -> Iterator[str]:
         """Genotypes that together run every kernel that any genotype of the space can run."""
 
 
-SPACES: Mapping[str, type[ShrinkCnnSpace]] = {ShrinkCnnSpace.name: ShrinkCnnSpace}
+SPACES: Mapping[str, Callable[[], Space]] = {
+    ShrinkCnnSpace.name: ShrinkCnnSpace,
+    SwiftNetSpace.name: SwiftNetSpace,
+    MobileNetSpace.name: MobileNetSpace,
+}
 """Every space by its name."""
 
 

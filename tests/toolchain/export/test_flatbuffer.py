@@ -50,6 +50,16 @@ def test_a_flatten_that_no_dense_layer_reads_is_an_operator():
     assert operators(write_tflite(network, {})) == ["RESHAPE"]
 
 
+def test_a_scale_is_a_product_with_a_constant():
+    scale = make_kernel("scale", ((1, 2, 2, 3),), (1, 2, 2, 3), {"by": "1/6"})
+    content = write_tflite(Plan((1, 2, 2, 3), (Step(scale, (0,)),)), {})
+    assert operators(content) == ["MUL"]
+    model = schema.ModelT.InitFromPackedBuf(content)
+    factor = model.subgraphs[0].tensors[model.subgraphs[0].operators[0].inputs[1]]
+    assert factor.type == schema.TensorType.FLOAT32
+    assert model.buffers[factor.buffer].data.view(np.float32) == [np.float32(1 / 6)]
+
+
 def test_the_same_plan_and_seed_give_the_same_bytes():
     network = plan(ShrinkCnnSpace().decode("s0.c01"))
     one, other = (write_tflite(network, random_weights(network, 7)) for _ in range(2))

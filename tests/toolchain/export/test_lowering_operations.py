@@ -126,6 +126,37 @@ CASES: dict[str, Case] = {
         CONV | POINTWISE,
         ["conv2d", "mean", "conv2d", "sigmoid", "conv2d", "multiply"],
     ),
+    "hard sigmoid behind a convolution without bias": (
+        f"{MAP} e = Conv(r, p) logits = HardSigmoid<alpha=0.16666667, beta=0.5>(e)",
+        CONV | POINTWISE,
+        ["conv2d", "conv2d", "scale"],
+    ),
+    "hard sigmoid behind batch norm": (
+        "c = Conv(image, w, b) n = BatchNormalization(c, scale, shift, mean, variance)"
+        "logits = HardSigmoid<alpha=0.16666667>(n)",
+        CONV | NORM,
+        ["conv2d", "scale"],
+    ),
+    "hard sigmoid behind dense layers with and without bias": (
+        f"{MAP} q = ReduceMean<keepdims=0>(r, axes) g = Gemm<transB=1>(q, m, n)"
+        "h = HardSigmoid<alpha=0.16666667>(g) k = MatMul(h, square)"
+        "logits = HardSigmoid<alpha=0.16666667>(k)",
+        CONV | DENSE | {"axes": np.array([2, 3]), "square": weights(5, 5)},
+        ["conv2d", "mean", *["flatten", "fully_connected", "scale"] * 2],
+    ),
+    "squeeze and excite with hard sigmoid": (
+        f"{MAP} q = GlobalAveragePool(r) e = Conv(q, f, n) s = HardSigmoid<alpha=0.16666667>(e)"
+        "logits = Mul(r, s)",
+        CONV | {"f": weights(4, 4, 1, 1), "n": weights(4)},
+        ["conv2d", "mean", "conv2d", "scale", "multiply"],
+    ),
+    "a hard sigmoid that scales another value": (
+        "c = Conv(image, w, b) s = HardSigmoid<alpha=0.16666667>(c) t = Mul(s, c)"
+        "d = Conv(image, w, b) u = HardSigmoid<alpha=0.16666667>(d) v = Mul(t, u)"
+        "logits = Sigmoid(v)",
+        CONV,
+        ["conv2d", "hard_swish", "conv2d", "scale", "multiply", "sigmoid"],
+    ),
     "global pooling, Flatten, Gemm": (
         f"{MAP} q = GlobalAveragePool(r) f = Flatten(q) g = Gemm<transB=1>(f, m, n)"
         "logits = Relu(g)",

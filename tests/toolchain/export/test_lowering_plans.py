@@ -6,13 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-from profilers.xnnpack import match_events
+from profilers.xnnpack import XNNPACK_KINDS, match_events
 from toolchain.export.flatbuffer import write_tflite
 from toolchain.export.lowering.lower import lower
 from toolchain.export.onnx import export_onnx
 from toolchain.kernels import plan
 from toolchain.module import GraphModule
+from toolchain.probe_networks import probe_networks
+from toolchain.spaces.mobilenet import MobileNetSpace
 from toolchain.spaces.shrinkcnn import ShrinkCnnSpace
+from toolchain.spaces.space import Space
 
 COMPLETE = "s0.c01.s012.c0123.s01234.c012345.s0123456"
 """Every node reads every earlier one: concats of up to seven."""
@@ -39,7 +42,7 @@ LARGE = {
 def require_plan(look_trained, run_tflite, events_of):
     """Exports a network of a space and compares it with its graph, kernel by kernel."""
 
-    def require(space: ShrinkCnnSpace, genotype: str, seed: int) -> None:
+    def require(space: Space, genotype: str, seed: int) -> None:
         graph = space.decode(genotype)
         torch.manual_seed(seed)
         module = look_trained(GraphModule(graph), seed)
@@ -47,7 +50,9 @@ def require_plan(look_trained, run_tflite, events_of):
         assert lowered.plan.kernels == plan(graph).kernels
         assert lowered.plan == plan(graph)
         content = write_tflite(lowered.plan, lowered.weights)
-        match_events(events_of(content), plan(graph).kernels)
+        events = events_of(content)
+        match_events(events, plan(graph).kernels)
+        assert {event.partition(" (")[0] for event in events} <= set(XNNPACK_KINDS)
         image = torch.randn(1, *graph.input_shape)
         with torch.no_grad():
             expected = module(image).numpy()
@@ -70,6 +75,34 @@ def test_a_merge_that_two_nodes_share_is_computed_once(require_plan):
     ]
     assert len(merges) == 2
     require_plan(space, "s0.s0.s12.c12.s34", 0)
+
+
+@pytest.mark.parametrize(
+    ("genotype", "input_shape"),
+    [
+        ("v2-w0.25-s1-d3", (3, 32, 32)),
+        ("v3s-w0.25-s1-d3-h", (3, 32, 32)),
+        # Maps of 1x1 in the last blocks; an odd size.
+        ("v3s-w0.25-s2-d4", (1, 31, 29)),
+    ],
+)
+def test_baselines_are_exported_as_planned(genotype, input_shape, require_plan):
+    require_plan(MobileNetSpace(input_shape=input_shape), genotype, 0)
+
+
+@pytest.mark.slow
+def test_litert_runs_exactly_the_planned_kernels_of_every_baseline(events_of):
+    for probe in probe_networks(MobileNetSpace(widths=(0.25, 0.5)), seed=0):
+        events = events_of(probe.build())
+        match_events(events, probe.kernels)
+        assert {event.partition(" (")[0] for event in events} <= set(XNNPACK_KINDS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("version", ["v2", "v3s"])
+def test_the_published_baselines_are_exported_as_planned(version, require_plan):
+    space = MobileNetSpace(input_shape=(3, 224, 224), classes=1000)
+    require_plan(space, f"{version}-w1-s2-d4", 0)
 
 
 @pytest.mark.slow

@@ -41,7 +41,9 @@ REFUSALS = {
         "BatchNormalization"
     ),
     f"{MAP} logits = Clip(c, scalar)": r"Clip .*only Clip\(0, 6\)",
-    f"{MAP} logits = HardSigmoid(c)": "HardSigmoid",
+    f"{MAP} logits = HardSigmoid(c)": "HardSigmoid .*slope 1/6 and offset 1/2",
+    f"{MAP} r = Relu(c) logits = HardSigmoid<alpha=0.16666667>(r)": "HardSigmoid .*behind a conv",
+    f"{MAP} h = HardSigmoid<alpha=0.16666667>(c) logits = Add(h, c)": "that nothing else reads",
     f"{MAP} logits = Mul(c, scalar)": "its input 'scalar' is no first output .*constant",
     f"{MAP} q = Pad(c, crop) logits = Conv(q, grouped)": "Pad .*does more than put zeros",
     f'{MAP} q = Pad<mode="reflect">(c, widths) logits = Relu(q)': "Pad .*does more",

@@ -23,6 +23,7 @@ from toolchain.export.quantization import compare_outputs, read_arithmetic
 from toolchain.export.quantize import quantize, quantize_artifact
 from toolchain.kernels import Plan, Step, plan
 from toolchain.module import GraphModule
+from toolchain.spaces.mobilenet import MobileNetSpace
 from toolchain.spaces.shrinkcnn import ShrinkCnnSpace
 
 SPACE = ShrinkCnnSpace(
@@ -111,6 +112,16 @@ def test_ends_are_float_unless_integers_are_asked_for():
     np.testing.assert_array_equal(
         run_litert(integer, held_out), run_litert(quantize(content, images(4)), held_out)
     )
+
+
+def test_gates_and_hard_swishes_compute_in_integers():
+    space = MobileNetSpace(input_shape=SPACE.input_shape, widths=(0.25,))
+    network = plan(space.decode("v3s-w0.25-s1-d3-h"))
+    content = write_tflite(network, random_weights(network, 0))
+    arithmetic = read_arithmetic(quantize(content, images(4)))
+    assert arithmetic.float_ops == ()
+    flattens = sum(kernel.kind == "flatten" for kernel in network.kernels)
+    assert arithmetic.integer_ops == len(network.kernels) - flattens
 
 
 def test_dynamic_quantizes_the_weights_alone():

@@ -43,7 +43,9 @@ def test_a_space_is_read_back_from_json() -> None:
 
 
 def test_unknown_spaces_and_settings_are_refused_with_the_known_ones() -> None:
-    with pytest.raises(NameUnknown, match="unknown space 'darts'; known are: shrinkcnn"):
+    with pytest.raises(
+        NameUnknown, match="unknown space 'darts'; known are: mobilenet, shrinkcnn"
+    ):
         make_space("darts", {})
     with pytest.raises(NameUnknown, match=r"'node'.*base_width.*nodes"):
         make_space("shrinkcnn", {"node": 3})

@@ -4,13 +4,16 @@ import os
 import subprocess
 import sys
 
+import pytest
 import torch
 
 from toolchain.module import SubsamplingConv2d
 
 TRAIN_NARROW = """
+import sys
 import torch
 from toolchain.module import GraphModule
+from toolchain.spaces.mobilenet import MobileNetSpace
 from toolchain.spaces.shrinkcnn import ShrinkCnnSpace
 from toolchain.tasks.classification import assemble
 from toolchain.train.epoch import place, train_epoch
@@ -22,19 +25,34 @@ labels = torch.arange(256) % 10
 part = (images, labels)
 data = assemble("noise", train=part, test=part, classes=tuple("0123456789"))
 settings = TrainSettings(epochs=1)
-space = ShrinkCnnSpace(base_width=4, stem_channels=8, input_shape=(1, 28, 28))
-module = GraphModule(space.decode("c0"))
+spaces = (
+    ShrinkCnnSpace(base_width=4, stem_channels=8, input_shape=(1, 28, 28)),
+    MobileNetSpace(input_shape=(1, 28, 28)),
+)
+module = GraphModule(spaces[int(sys.argv[1])].decode(sys.argv[2]))
 initialize(module, seed=0)
 place(module, "cpu")
 optimizer = build_optimizer(module, settings)
-for _ in train_epoch(module, optimizer, data.train, settings, seed=0, epoch=0):
-    pass
+for step in train_epoch(module, optimizer, data.train, settings, seed=0, epoch=0):
+    assert 0 < step.loss < 100
 """
 
 
-def test_narrow_networks_train_without_corrupting_memory() -> None:
-    environment = {**os.environ, "MALLOC_CHECK_": "3"}
-    done = subprocess.run([sys.executable, "-c", TRAIN_NARROW], check=False, env=environment)
+@pytest.mark.parametrize(
+    ("space", "genotype"),
+    [
+        ("0", "c0"),
+        ("1", "v2-w0.25-s1-d3"),
+        ("1", "v3s-w0.25-s1-d3"),
+        ("1", "v3s-w0.25-s2-d4-h"),
+    ],
+)
+def test_narrow_networks_train_without_warning_or_corrupting_memory(
+    space: str, genotype: str
+) -> None:
+    environment = {**os.environ, "MALLOC_CHECK_": "3", "PYTHONWARNINGS": "error"}
+    command = [sys.executable, "-c", TRAIN_NARROW, space, genotype]
+    done = subprocess.run(command, check=False, env=environment)
     assert done.returncode == 0
 
 

@@ -1,4 +1,4 @@
-"""Operations on each number by itself: Add, Mul, Relu, Clip, Sigmoid, HardSwish.
+"""Operations on each number by itself: Add, Mul, Relu, Clip, Sigmoid, HardSwish, Scale.
 
 x * sigmoid(x), swish, needs no rule of its own: XNNPACK runs it as the two kernels it is.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 from latency_tables.kernel import make_kernel
 from toolchain.export.lowering.emitter import Emitter, Value
 from toolchain.export.lowering.network import Operation, unsupported
+from toolchain.kernels import scale_kernel
 
 UNARY_KINDS = {"Clamp": "clamp", "HardSwish": "hard_swish", "Sigmoid": "sigmoid"}
 BINARY_KINDS = {"Add": "add", "Mul": "multiply"}
@@ -20,6 +21,12 @@ def lower_unary(emitter: Emitter, operation: Operation) -> Value:
     kind = UNARY_KINDS[operation.type]
     kernel = make_kernel(kind, (source.shape,), emitter.shape(operation), attributes)
     return emitter.emit(kernel, source)
+
+
+def lower_scale(emitter: Emitter, operation: Operation) -> Value:
+    """A product with a constant."""
+    source = emitter.read(operation)
+    return emitter.emit(scale_kernel(source.shape, operation.attributes["by"]), source)
 
 
 def lower_binary(emitter: Emitter, operation: Operation) -> Value:

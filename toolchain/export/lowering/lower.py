@@ -20,9 +20,10 @@ from toolchain.export.lowering.edits.batch_norm import fold_batch_norm
 from toolchain.export.lowering.edits.clamp import fuse_clamps, name_clamps
 from toolchain.export.lowering.edits.dense import name_dense
 from toolchain.export.lowering.edits.flatten import flatten_means
+from toolchain.export.lowering.edits.hard_sigmoid import split_hard_sigmoids
 from toolchain.export.lowering.edits.hard_swish import name_hard_swish
 from toolchain.export.lowering.edits.padding import fuse_pads
-from toolchain.export.lowering.elementwise import lower_binary, lower_unary
+from toolchain.export.lowering.elementwise import lower_binary, lower_scale, lower_unary
 from toolchain.export.lowering.emitter import Emitter, Value
 from toolchain.export.lowering.network import Network, Operation, read_network, unsupported
 from toolchain.export.lowering.padding import lower_pad
@@ -50,10 +51,12 @@ EDITS: tuple[Callable[[Network], Network], ...] = (
     name_dense,
     fuse_pads,
     fold_batch_norm,
+    split_hard_sigmoids,
     flatten_means,
     fuse_clamps,
 )
-"""In this order: clamps are fused into what the other edits have made."""
+"""In this order: hard swish is made of a hard sigmoid, which is otherwise split, after batch norm;
+clamps are fused into what the other edits have made."""
 
 
 class Row(NamedTuple):
@@ -82,6 +85,7 @@ OPERATIONS: dict[str, Row] = {
     "Pad": Row(lower_pad, frozenset({"mode", "pads", "value"})),
     "ReduceMean": Row(lower_mean, frozenset({"axes", "keepdims", "noop_with_empty_axes"})),
     "Reshape": Row(lower_flatten, frozenset({"allowzero"})),
+    "Scale": Row(lower_scale, frozenset({"by"})),
     "Sigmoid": Row(lower_unary),
     "Squeeze": Row(lower_flatten, frozenset({"axes"})),
 }
@@ -90,7 +94,8 @@ OPERATIONS: dict[str, Row] = {
 HINTS = {
     "BatchNormalization": "put it behind a convolution that nothing else reads",
     "Clip": "only Clip(0, 6), and Clip(0, none), can be lowered",
-    "HardSigmoid": "only x * HardSigmoid(x), hard swish, can be lowered",
+    "HardSigmoid": "only that of slope 1/6 and offset 1/2 can be lowered, behind a convolution or "
+    "dense layer that nothing else reads, or as x * HardSigmoid(x)",
     "MatMul": "only a vector times a constant matrix can be lowered",
 }
 """What to do about operations of which an edit takes the usual form."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
+from toolchain.export.lowering.edits.hard_sigmoid import is_hard_sigmoid
 from toolchain.export.lowering.edits.merge import Merged, merge_pairs
 from toolchain.export.lowering.network import Network, Operation
 
@@ -15,10 +15,7 @@ def name_hard_swish(network: Network) -> Network:
 
 
 def _name(network: Network, gate: Operation, product: Operation) -> Merged | None:
-    if (gate.type, product.type) != ("HardSigmoid", "Mul"):
-        return None
-    slope, offset = gate.attributes.get("alpha", 0.2), gate.attributes.get("beta", 0.5)
-    if not math.isclose(slope, 1 / 6, rel_tol=1e-6) or offset != 0.5:
+    if not is_hard_sigmoid(gate) or product.type != "Mul":
         return None
     if sorted(product.inputs) != sorted((gate.inputs[0], gate.output)):
         return None

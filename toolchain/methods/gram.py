@@ -1,0 +1,286 @@
+"""GRAM: learn in a meta-graph which edges are worth having, by Gibbs moves of one node at a time.
+
+Source: GRAM, arXiv 1906.08305 (SwiftNet). The paper's body was not available. From the abstract
+and the authors' released code come the meta-graph, the two samplers, the Gibbs chain, the hard
+constraints and the pruning of the meta-graph to networks of many sizes. The chain's target, the
+credit and all numbers are a reconstruction.
+
+* Warm-up: random networks, the best of which start the chains.
+* Each round every chain proposes a move: the inputs of one node are drawn anew, everything else
+  is held. A proposal beyond the budget is rejected, and the next one drawn, before anything is
+  trained (`gibbs.py`, which also says what the chain converges to while the meta-graph is held).
+* Chains are independent within a round and share what they learn after it. So a round's
+  networks can be trained in parallel, and how many at a time does not matter.
+* The meta-graph learns from every evaluation; the credit of a move is how much it changed the
+  score of its chain, which holds all else fixed and so has far less noise than the score itself.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from toolchain.methods.candidate import Appraiser, Candidate, Evaluate
+from toolchain.methods.gibbs import Move, State, is_accepted, propose
+from toolchain.methods.meta_graph import MetaGraph, propagated
+from toolchain.methods.result import SearchResult, TrajectoryStep
+from toolchain.spaces.dag import Mask
+from toolchain.spaces.swiftnet import SwiftNetSpace
+
+SAMPLERS = ("adaptive", "random")
+CREDITS = ("move", "score")
+WARM_UP_TRIES = 5000
+"""Draws for the warm-up's networks within the budget."""
+
+ROUNDS = 20
+"""Rounds for each evaluation asked for, before a search that meets only known networks ends."""
+
+MEMORY = 0.9
+"""Of the running mean and spread of the scores."""
+
+LOOK_BACK = 50
+CONVERGED = 1e-3
+"""The search ends when the mean probability of an edge moved by less over so many rounds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GramSettings:
+    """How to search.
+
+    Attributes:
+        evaluations: networks to train, the warm-up's included.
+        warm_up: random networks among them.
+        chains: moves proposed in each round.
+        sampler: ``adaptive`` draws moves by what the meta-graph has learned, ``random`` by what
+            it was at first.
+        credit: ``move`` counts how much a move changed the score, ``score`` how far the score is
+            from the running mean.
+        propagation: share of a node's credit that goes to the nodes it reads, in [0, 1].
+        learning_rate: of the meta-graph's weights.
+        temperature_first: accuracy that a move may lose and still be accepted now and then, at
+            the start.
+        temperature_last: the same at the end; between them it falls geometrically.
+        cost_weight: accuracy that a ten-fold cost (latency, or MACs without a budget) is worth.
+    """
+
+    evaluations: int = 200
+    warm_up: int = 40
+    chains: int = 4
+    sampler: str = "adaptive"
+    credit: str = "move"
+    propagation: float = 0.5
+    learning_rate: float = 0.1
+    temperature_first: float = 0.02
+    temperature_last: float = 0.002
+    cost_weight: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.sampler not in SAMPLERS or self.credit not in CREDITS:
+            raise ValueError(
+                f"the sampler is one of {', '.join(SAMPLERS)} and the credit one of "
+                f"{', '.join(CREDITS)}, got {self.sampler!r} and {self.credit!r}"
+            )
+        if not 1 <= self.chains <= self.warm_up <= self.evaluations:
+            raise ValueError(
+                "GRAM needs 1 <= chains <= warm_up <= evaluations, got "
+                f"{self.chains}, {self.warm_up} and {self.evaluations}"
+            )
+        if not 0 <= self.propagation <= 1:
+            raise ValueError(f"propagation lies in [0, 1], got {self.propagation}")
+        if min(self.learning_rate, self.temperature_first, self.temperature_last) <= 0:
+            raise ValueError("learning_rate and the temperatures must be more than 0")
+
+    def temperature(self, progress: float) -> float:
+        """The temperature at a share of the way in [0, 1]."""
+        first, last = self.temperature_first, self.temperature_last
+        return first * math.pow(last / first, progress)
+
+
+def gram(
+    appraiser: Appraiser, evaluate: Evaluate, settings: GramSettings, rng: np.random.Generator
+) -> SearchResult:
+    """Search with a meta-graph; the answer is the most accurate network trained.
+
+    Raises:
+        ValueError: the space is not SwiftNet's.
+        BudgetUnreachable: no network was found within the budget.
+    """
+    if not isinstance(appraiser.space, SwiftNetSpace):
+        raise ValueError(f"GRAM searches the SwiftNet space, not {appraiser.space.name}")
+    search = _Search(appraiser, appraiser.space, evaluate, settings, rng)
+    search.warm_up()
+    steps = []
+    for _ in range(ROUNDS * settings.evaluations):
+        step = search.round() if len(search.trained) < settings.evaluations else None
+        if step is None:
+            break
+        steps.append(step)
+    return SearchResult(
+        best=appraiser.best(tuple(search.trained.values())),
+        evaluated=tuple(search.trained.values()),
+        trajectory=tuple(steps),
+        meta_graph=search.meta,
+    )
+
+
+class _Search:
+    """A search under way.
+
+    Attributes:
+        meta: what it has learned.
+        trained: every candidate by its genotype, in the order asked for.
+    """
+
+    def __init__(
+        self,
+        appraiser: Appraiser,
+        space: SwiftNetSpace,
+        evaluate: Evaluate,
+        settings: GramSettings,
+        rng: np.random.Generator,
+    ) -> None:
+        self.trained: dict[str, Candidate] = {}
+        self.meta = MetaGraph.blank(space.shuffled_operators(rng), space.max_inputs)
+        self._blank = self.meta
+        self._appraiser = appraiser
+        self._space = space
+        self._evaluate = evaluate
+        self._settings = settings
+        self._rng = rng
+        self._chains: list[State] = []
+        self._mean = self._variance = 0.0
+        self._past: deque[MetaGraph] = deque(maxlen=LOOK_BACK)
+
+    def warm_up(self) -> None:
+        """Train random networks, learn from them, and start the chains at the best.
+
+        Raises:
+            BudgetUnreachable: no draw was within the budget.
+        """
+        drawn: dict[str, tuple[Mask, ...]] = {}
+        seen = []
+        for _ in range(WARM_UP_TRIES):
+            if len(drawn) == self._settings.warm_up:
+                break
+            masks = tuple(
+                self._space.sample_mask(len(letters) + 1, self._rng)
+                for letters in self.meta.operators
+            )
+            candidate = self._appraiser.appraise(self._genotype(masks))
+            seen.append(candidate)
+            if self._appraiser.admits(candidate):
+                drawn.setdefault(candidate.genotype, masks)
+        if not drawn:
+            raise self._appraiser.unreachable(seen)
+        states = [
+            State(masks=masks, candidate=candidate, score=self._score(candidate))
+            for masks, candidate in zip(drawn.values(), self._train(list(drawn)), strict=True)
+        ]
+        scores = [state.score for state in states]
+        self._mean, self._variance = float(np.mean(scores)), float(np.var(scores))
+        for state in states:
+            self._learn_whole(state)
+        best_first = sorted(states, key=lambda state: -state.score)
+        self._chains = [
+            best_first[chain % len(best_first)] for chain in range(self._settings.chains)
+        ]
+
+    def round(self) -> TrajectoryStep | None:
+        """One move of every chain; None when no chain can move or the meta-graph stands still."""
+        if len(self._past) == LOOK_BACK and self._shift(self._past[0]) < CONVERGED:
+            return None
+        self._past.append(self.meta)
+        moves = self._propose()
+        if not moves:
+            return None
+        scores = [self._score(one) for one in self._train([move.genotype for _, move in moves])]
+        for (chain, move), score in zip(moves, scores, strict=True):
+            self._take(chain, move, score)
+        best = max(self._chains, key=lambda state: state.score)
+        return TrajectoryStep(
+            chosen=best.candidate,
+            score=best.score,
+            mean_score=float(np.mean(scores)),
+            candidates=len(moves),
+            edges=sum(len(dag.edges) for dag in self.meta.dags(best.masks)),
+            within_budget=True,
+        )
+
+    def _propose(self) -> list[tuple[int, Move]]:
+        """Moves with their chains, to as many new networks as may still be trained."""
+        source = self.meta if self._settings.sampler == "adaptive" else self._blank
+        moves: list[tuple[int, Move]] = []
+        new: set[str] = set()
+        for chain, state in enumerate(self._chains):
+            held, move = propose(state.masks, source, self._space, self._appraiser, self._rng)
+            self._chains[chain] = replace(state, masks=held)
+            if move is None:
+                continue
+            if move.genotype not in self.trained:
+                if len(self.trained) + len(new | {move.genotype}) > self._settings.evaluations:
+                    continue
+                new.add(move.genotype)
+            moves.append((chain, move))
+        return moves
+
+    def _train(self, genotypes: list[str]) -> list[Candidate]:
+        """The candidates of these genotypes; a network that several moves lead to is trained once."""
+        new = [one for one in dict.fromkeys(genotypes) if one not in self.trained]
+        self.trained.update((one.genotype, one) for one in self._evaluate(new))
+        return [self.trained[genotype] for genotype in genotypes]
+
+    def _take(self, chain: int, move: Move, score: float) -> None:
+        """Learn from a move and accept it or not."""
+        state = self._chains[chain]
+        baseline = state.score if self._settings.credit == "move" else self._mean
+        self._learn(move.stage, move.masks, {move.node: self._advantage(score - baseline)})
+        self._remember(score)
+        progress = len(self.trained) / self._settings.evaluations
+        temperature = self._settings.temperature(min(progress, 1.0))
+        if is_accepted(state.score, score, temperature, self._rng):
+            candidate = self.trained[move.genotype]
+            self._chains[chain] = State(masks=move.masks, candidate=candidate, score=score)
+
+    def _learn_whole(self, state: State) -> None:
+        """Learn from a network that was drawn as a whole: every node's inputs were a choice."""
+        advantage = self._advantage(state.score - self._mean)
+        for stage, dag in enumerate(self.meta.dags(state.masks)):
+            credit = np.zeros(len(state.masks[stage]))
+            credit[[node.number for node in dag.nodes]] = advantage
+            self.meta = self.meta.learn(
+                stage, state.masks[stage], credit, self._settings.learning_rate
+            )
+
+    def _learn(self, stage: int, masks: tuple[Mask, ...], credit: dict[int, float]) -> None:
+        dag = self.meta.dags(masks)[stage]
+        spread = propagated(dag, len(masks[stage]), credit, self._settings.propagation)
+        self.meta = self.meta.learn(stage, masks[stage], spread, self._settings.learning_rate)
+
+    def _advantage(self, difference: float) -> float:
+        """A difference of scores in units of their spread."""
+        return difference / math.sqrt(self._variance) if self._variance > 0 else 0.0
+
+    def _remember(self, score: float) -> None:
+        self._variance = MEMORY * self._variance + (1 - MEMORY) * (score - self._mean) ** 2
+        self._mean = MEMORY * self._mean + (1 - MEMORY) * score
+
+    def _shift(self, past: MetaGraph) -> float:
+        """Mean change of an edge's probability since then."""
+        changes = [
+            np.abs(self.meta.probabilities(stage) - past.probabilities(stage))[
+                np.triu_indices(len(letters) + 1, k=1)
+            ]
+            for stage, letters in enumerate(self.meta.operators)
+        ]
+        return float(np.mean(np.concatenate(changes)))
+
+    def _genotype(self, masks: tuple[Mask, ...]) -> str:
+        return self._space.genotype(self.meta.operators, masks)
+
+    def _score(self, candidate: Candidate) -> float:
+        budget = self._appraiser.budget
+        cost = candidate.p50_ms / budget.limit_ms if budget else candidate.macs / 1e6
+        return candidate.accuracy - self._settings.cost_weight * math.log10(cost)
