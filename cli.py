@@ -176,7 +176,7 @@ def search(
         appraiser = pipeline.make_appraiser(config, latency_table)
     folder = pipeline.open_run(output, config, latency_table, resume=options.resume)
     with folder.locked():
-        found = search_network(folder, config, appraiser, images, options.workers)
+        found = search_network(folder, config, appraiser, images, options)
     print_result(
         found if as_json else f"{pipeline.describe_answer(found)}\nnext: pocketnas train {output}"
     )
@@ -205,13 +205,9 @@ def prune(
     latency_table = table_at(table or (folder.path / TABLE if folder.has(TABLE) else None))
     if latency_table is None:
         raise typer.BadParameter(f"the search in {run} had no table; give one with --table")
-    members = {}
-    for budget in budgets:
-        path = output / f"{budget.limit_ms:g}ms"
-        _, found = family.prune(folder, config, latency_table, budget, path, resume=resume)
-        members[str(path)] = found
+    members = family.prune(folder, config, latency_table, budgets, output, resume=resume)
     if as_json:
-        print_result([{"run": path, **found["best"]} for path, found in members.items()])
+        print_result([{"run": str(path), **one["best"]} for path, one in members.items()])
     else:
         texts = [f"{path}: {pipeline.describe_answer(one)}" for path, one in members.items()]
         print_result("\n".join([*texts, f"next, for each: pocketnas train {next(iter(members))}"]))
@@ -338,7 +334,7 @@ def run(
         appraiser = pipeline.make_appraiser(config, latency_table)
     folder = pipeline.open_run(output, config, latency_table, resume=options.resume)
     with folder.locked():
-        found = search_network(folder, config, appraiser, images, options.workers)
+        found = search_network(folder, config, appraiser, images, options)
         tested = train_network(folder, config, images)
         artifact = pipeline.export(folder, config, images)
         with runner_on(where) as runner, progress("benchmark") as show:

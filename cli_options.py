@@ -43,6 +43,10 @@ MeasureMissing = Annotated[
 Workers = Annotated[
     int, typer.Option(min=0, help="Processes that train candidates; 0: one a core.")
 ]
+Ray = Annotated[
+    str | None,
+    typer.Option("--ray", help="Ray cluster that trains candidates: host:port, auto, local."),
+]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of everything random.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on where an interrupted call stopped.")]
 
@@ -93,6 +97,7 @@ class SearchOptions:
     max_memory_bytes: MaxMemory = None
     measure_missing: MeasureMissing = False
     workers: Workers = 0
+    ray: Ray = None
     seed: Seed = 0
     resume: Resume = False
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -313,7 +312,7 @@ def search_network(
     config: RunConfig,
     appraiser: Appraiser,
     images: ClassificationData,
-    workers: int,
+    options: SearchOptions,
 ) -> dict[str, Any]:
     """Search, with a line for each candidate on the progress bar."""
     from toolchain import pipeline
@@ -327,7 +326,7 @@ def search_network(
 
         return pipeline.search(
             folder, config, appraiser, images,
-            workers=workers or os.cpu_count() or 1, on_candidate=on_candidate,
+            workers=options.workers or None, ray=options.ray, on_candidate=on_candidate,
         )  # fmt: skip
 
 

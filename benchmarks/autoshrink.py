@@ -16,18 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from machine import report, spread
+from runs import host_table
 
 from latency_tables.budget import Budget
-from latency_tables.store import load_table
 from latency_tables.table import LatencyTable
-from profilers.host import HostRunner
-from profilers.probes import Probe
-from profilers.profile import profile_table
-from profilers.settings import ProfileSettings
 from toolchain import pipeline
 from toolchain.config import RunConfig
 from toolchain.methods.method import make_settings
-from toolchain.probe_networks import probe_networks
 from toolchain.spaces.shrinkcnn import ShrinkCnnSpace
 from toolchain.tasks import load_task
 from toolchain.tasks.classification import ClassificationData
@@ -53,7 +48,7 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path)
     options = parser.parse_args()
     data = load_task(options.task, options.data, None)
-    table = _table(options.folder)
+    table = host_table(SPACE, options.folder / "host.table")
     pairs = []
     for seed in options.seeds:
         shrink = _run(options, "autoshrink", seed, data, table, {})
@@ -70,21 +65,6 @@ def main() -> None:
         "options": {key: str(value) for key, value in vars(options).items()},
     }
     report("autoshrink against random search", figures, options.output)
-
-
-def _table(folder: Path) -> LatencyTable:
-    path = folder / "host.table"
-    if path.exists():
-        return load_table(path)
-    folder.mkdir(parents=True, exist_ok=True)
-    pool = [
-        Probe(subject=one.genotype, kernels=one.kernels, build=one.build)
-        for one in probe_networks(SPACE, 1)
-    ]
-    settings = ProfileSettings()
-    return profile_table(
-        pool, HostRunner(), path, settings, space="shrinkcnn", seed=1, resume=True
-    )
 
 
 def _run(

@@ -70,9 +70,9 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("-o", "--output", type=Path)
     options = parser.parse_args()
+    options.folder.mkdir(parents=True, exist_ok=True)
     candidates = networks(options)
     journal = options.folder / "trainings.jsonl"
-    options.folder.mkdir(parents=True, exist_ok=True)
     done = {(one["genotype"], one["proxy"]): one for one in read(journal)}
     jobs = [(one.genotype, name) for name in settings() for one in candidates]
     data = load_task(options.task, options.data, None)
@@ -97,8 +97,11 @@ def main() -> None:
 
 
 def networks(options: argparse.Namespace) -> list[Candidate]:
-    """Random networks within the band."""
+    """Random networks within the band; the same again in the same folder."""
+    known = options.folder / "networks.json"
     appraiser = Appraiser(space=SPACE, model=LatencyModel(load_table(options.table)))
+    if known.exists():
+        return [appraiser.appraise(genotype) for genotype in json.loads(known.read_text())]
     rng = np.random.default_rng(options.seed)
     low_ms, high_ms = options.band_ms
     found: dict[str, Candidate] = {}
@@ -106,6 +109,7 @@ def networks(options: argparse.Namespace) -> list[Candidate]:
         candidate = appraiser.appraise(SPACE.sample(rng))
         if low_ms <= candidate.p50_ms <= high_ms:
             found[candidate.genotype] = candidate
+    known.write_text(json.dumps(list(found)))
     return list(found.values())
 
 

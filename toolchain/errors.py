@@ -11,7 +11,9 @@ ToolchainError
 ├── ExportFailed         a network cannot be lowered, or the result computes something else
 ├── NotInteger           a quantized network would still compute in floating point
 ├── ArtifactUnusable     the card of an exported model, or the model, is missing or damaged
-└── WorkerLost           an item whose worker process died each time it was tried
+├── WorkerLost           an item whose worker process died each time it was tried
+├── ClusterUnusable      a Ray cluster out of reach, without CPUs, or with other versions
+└── ExtraMissing         an optional package that was asked for is not installed
 """
 
 from __future__ import annotations
@@ -45,6 +47,20 @@ class TrainingDiverged(ToolchainError):
 
 class WorkerLost(ToolchainError):
     """The worker process of one item died in every attempt."""
+
+
+class ClusterUnusable(ToolchainError):
+    """A Ray cluster is out of reach, has no CPU for workers, or runs other versions than we."""
+
+
+class ExtraMissing(ToolchainError):
+    """An optional package is not installed; the message names the extra that brings it."""
+
+    def __init__(self, purpose: str, extra: str) -> None:
+        """Say what cannot be done without, and how to install it."""
+        super().__init__(
+            f"{purpose} needs packages that are not installed: pip install 'pocketnas[{extra}]'"
+        )
 
 
 class GenotypeInvalid(ToolchainError):

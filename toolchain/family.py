@@ -7,7 +7,7 @@ like any other.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from toolchain.config import RunConfig
 from toolchain.errors import RunUnusable
 from toolchain.methods.candidate import Appraiser, Candidate
 from toolchain.methods.meta_graph import MetaGraph, meta_graph_from_json
-from toolchain.pipeline import SEARCH, found, make_appraiser, open_run
+from toolchain.pipeline import choose, found, make_appraiser, open_run
 from toolchain.run_dir import RunDirectory
 from toolchain.spaces.dag import Dag, join
 
@@ -27,49 +27,50 @@ def prune(
     run: RunDirectory,
     config: RunConfig,
     table: LatencyTable,
-    budget: Budget,
+    budgets: Sequence[Budget],
     path: Path,
     *,
     resume: bool,
-) -> tuple[RunDirectory, dict[str, Any]]:
-    """Make the run folder of the family's member for a budget.
+) -> dict[Path, dict[str, Any]]:
+    """Make the run folders of the family's members, one for each budget; all of them or none.
 
     Args:
         run: a finished search that learned a meta-graph.
         config: what it was.
         table: predicts latencies; of any target that has the space's kernels.
-        budget: the member's.
-        path: the new folder.
-        resume: whether a folder that holds this member already is gone on with.
+        budgets: of the members.
+        path: gets the folders, named by their limits.
+        resume: whether folders that hold these members already are gone on with.
 
     Returns:
-        The folder and the content of its ``search.json``.
+        The folders, each with the content of its ``search.json``.
 
     Raises:
         RunUnusable: the search has not finished or learned no meta-graph, or see
             ``RunDirectory.create``.
         KernelMissing: the table lacks kernels that the space can produce.
-        BudgetUnreachable: not even the smallest network of the meta-graph is within the budget.
+        BudgetUnreachable: not even the smallest network of the meta-graph is within a budget.
     """
     search = found(run)
     meta_graph = meta_graph_of(search, run)
-    own = replace(config, budget=budget)
-    member = prune_to_budget(meta_graph, make_appraiser(own, table))
-    folder = open_run(path, own, table, resume=resume)
-    with folder.locked():
-        if not folder.has(SEARCH):
-            folder.write_json(
-                SEARCH,
-                {
-                    "best": member.to_json(),
-                    "evaluations": 0,
-                    "cpu_s": 0.0,
-                    "trajectory": [],
-                    "meta_graph": search["meta_graph"],
-                    "pruned_from": str(run.path.resolve()),
-                },
+    members = {}
+    for budget in budgets:
+        own = replace(config, budget=budget)
+        member = prune_to_budget(meta_graph, make_appraiser(own, table))
+        members[path / f"{budget.limit_ms:g}ms"] = (own, member)
+    for folder in members:
+        RunDirectory.require_usable(folder, resume=resume)
+    answers = {}
+    for folder, (own, member) in members.items():
+        member_run = open_run(folder, own, table, resume=resume)
+        with member_run.locked():
+            answers[folder] = choose(
+                member_run,
+                member,
+                meta_graph=search["meta_graph"],
+                pruned_from=str(run.path.resolve()),
             )
-    return folder, found(folder)
+    return answers
 
 
 def meta_graph_of(search: Mapping[str, Any], run: RunDirectory) -> MetaGraph:

@@ -145,22 +145,23 @@ def _steps_of(layer: AnyLayer, inputs: tuple[Shape, ...]) -> tuple[LocalStep, ..
 
 
 def concat_tree(inputs: Sequence[Shape]) -> Iterable[LocalStep]:
-    """Concats of at most five inputs that together join all of them, in order."""
+    """Concats of at most five inputs that together join all of them, in order.
+
+    As few as can be: the first takes what makes all others full. Each joins the neighbors with
+    the fewest channels, for what is joined early is copied again later.
+    """
     pending = [(index, shape) for index, shape in enumerate(inputs)]
     made = 0
     while len(pending) > 1:
-        merged = []
-        for start in range(0, len(pending), MAX_CONCAT_INPUTS):
-            group = pending[start : start + MAX_CONCAT_INPUTS]
-            if len(group) == 1:
-                merged += group
-                continue
-            shapes = tuple(shape for _, shape in group)
-            output = (sum(shape[0] for shape in shapes), *shapes[0][1:])
-            yield _kernel("concat", shapes, output), tuple(source for source, _ in group)
-            made += 1
-            merged.append((-made, output))
-        pending = merged
+        count = (len(pending) - 2) % (MAX_CONCAT_INPUTS - 1) + 2
+        groups = [pending[start : start + count] for start in range(len(pending) - count + 1)]
+        channels = [sum(shape[0] for _, shape in group) for group in groups]
+        start = channels.index(min(channels))
+        shapes = tuple(shape for _, shape in groups[start])
+        output = (channels[start], *shapes[0][1:])
+        yield _kernel("concat", shapes, output), tuple(source for source, _ in groups[start])
+        made += 1
+        pending[start : start + count] = [(-made, output)]
 
 
 def scale_kernel(shape: Shape, factor: str) -> Kernel:

@@ -22,7 +22,7 @@ from latency_tables.table import LatencyTable
 from toolchain.config import RunConfig
 from toolchain.errors import RunUnusable
 from toolchain.evaluation import ProxyEvaluator, ProxyTraining, prepare
-from toolchain.executors import ProcessExecutor
+from toolchain.executors import make_executor
 from toolchain.export.artifact import Artifact, Normalization
 from toolchain.export.export import export_network
 from toolchain.export.quantize import quantize_artifact
@@ -96,7 +96,8 @@ def search(
     appraiser: Appraiser,
     data: ClassificationData,
     *,
-    workers: int,
+    workers: int | None,
+    ray: str | None = None,
     on_candidate: Callable[[Candidate], None] | None = None,
 ) -> dict[str, Any]:
     """Search, or go on searching; returns the content of ``search.json``, the answer in ``best``.
@@ -106,12 +107,16 @@ def search(
         config: what to search.
         appraiser: the space with its table and budget.
         data: the task's.
-        workers: processes that train candidates, one thread each. The result does not depend on
-            how many.
+        workers: processes that train candidates, one thread each; None for one a core. The result
+            does not depend on how many, nor on where they are.
+        ray: address of the Ray cluster that trains candidates; None for this computer alone.
         on_candidate: called with each candidate as it becomes known.
 
     Raises:
         BudgetUnreachable: nothing that the search trained is within the budget.
+        ClusterUnusable: the Ray cluster cannot be used.
+        ExtraMissing: ray is not installed.
+        WorkerLost: a candidate's worker died in each of three attempts.
     """
     if run.has(SEARCH):
         return found(run)
@@ -123,7 +128,7 @@ def search(
         settings=config.proxy,
         seed=config.seed,
     )
-    with ProcessExecutor(workers, initializer=partial(prepare, job)) as executor:
+    with make_executor(partial(prepare, job), workers=workers, ray=ray) as executor:
         evaluator = ProxyEvaluator(appraiser, executor, run, on_candidate)
         result = METHODS[config.method].search(
             appraiser, evaluator, config.method_settings, np.random.default_rng(config.seed)
@@ -138,6 +143,20 @@ def search(
             "meta_graph": result.meta_graph.to_json() if result.meta_graph else None,
         },
     )
+    return found(run)
+
+
+def choose(run: RunDirectory, candidate: Candidate, **origin: Any) -> dict[str, Any]:
+    """Make a network the answer of a run without a search; returns the content of ``search.json``.
+
+    Args:
+        run: the folder; an answer that it has already stays.
+        candidate: the network.
+        origin: where it comes from, kept with the answer.
+    """
+    if not run.has(SEARCH):
+        answer = {"best": candidate.to_json(), "evaluations": 0, "cpu_s": 0.0, "trajectory": []}
+        run.write_json(SEARCH, {**answer, "meta_graph": None, **origin})
     return found(run)
 
 

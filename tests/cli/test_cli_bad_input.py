@@ -103,7 +103,7 @@ def test_a_mistake_is_told_in_one_line_and_leaves_nothing_behind(
 @pytest.mark.parametrize(
     ("words", "complaint", "code"),
     [
-        ("--method gradient", "unknown method 'gradient'; known are: autoshrink, random", 1),
+        ("--method gradient", "unknown method 'gradient'; known are: autoshrink, evolution, gram", 1),
         ("--method-set mode=fast", "mode is one of paper, budget, got 'fast'", 2),
         ("--method-set steps=3", "'steps'; known are: candidates_per_step", 1),
         ("--proxy none", "unknown proxy 'none'; known are: paper, quick", 1),

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from ray_cluster import ray_cluster
 
 from toolchain.errors import DataUnusable
 from toolchain.tasks.classification import ClassificationData
@@ -24,3 +25,10 @@ def fashion_mnist() -> ClassificationData:
         return load_fashion_mnist()
     except DataUnusable as problem:
         pytest.skip(f"no Fashion-MNIST on this machine: {problem}")
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[str]:
+    """Address of a Ray cluster with two CPUs."""
+    with ray_cluster(cpus=2) as address:
+        yield address

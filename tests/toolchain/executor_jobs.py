@@ -14,6 +14,10 @@ def load(count: int) -> None:
     loaded.extend(range(count))
 
 
+def start() -> None:
+    """Nothing that items need."""
+
+
 def fail_to_load() -> None:
     raise RuntimeError("no data here")
 

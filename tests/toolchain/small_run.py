@@ -16,6 +16,7 @@ from toolchain.config import RunConfig, make_config
 from toolchain.methods.candidate import Appraiser
 from toolchain.run_dir import RunDirectory
 from toolchain.spaces.shrinkcnn import ShrinkCnnSpace
+from toolchain.spaces.swiftnet import SwiftNetSpace
 from toolchain.tasks.classification import ClassificationData, assemble
 
 CLASSES = 3
@@ -23,7 +24,11 @@ TRAIN_PER_CLASS = 40
 TEST_PER_CLASS = 10
 STOPPED = "stopped"
 GENOTYPE = "s0.s0.c012"
-METHOD_SETTINGS = {"autoshrink": ["candidates_per_step=3"], "random": ["evaluations=9"]}
+METHOD_SETTINGS = {
+    "autoshrink": ["candidates_per_step=3"],
+    "gram": ["evaluations=9", "warm_up=4", "chains=2"],
+    "random": ["evaluations=9"],
+}
 
 SPACE = ShrinkCnnSpace(
     nodes=4,
@@ -35,6 +40,21 @@ SPACE = ShrinkCnnSpace(
     replicate=(1, 1),
     pools=(1, 2),
 )
+SWIFTNET = SwiftNetSpace(
+    nodes=(5, 5),
+    input_shape=(1, 8, 8),
+    classes=CLASSES,
+    stem_channels=4,
+    stem_stride=1,
+    stem_width=0,
+    widths=(4, 8),
+    outputs=(8, 8),
+)
+
+
+def space_of(method: str) -> ShrinkCnnSpace | SwiftNetSpace:
+    """The space that a method searches."""
+    return SWIFTNET if method == "gram" else SPACE
 
 
 def make_data() -> ClassificationData:
@@ -57,9 +77,10 @@ def make_data() -> ClassificationData:
 
 
 def small_config(method: str = "autoshrink", **changes: Any) -> RunConfig:
+    space = space_of(method)
     arguments: dict[str, Any] = {
-        "space": SPACE,
-        "budget": Budget(limit_ms=middle_ms(SPACE)),
+        "space": space,
+        "budget": Budget(limit_ms=middle_ms(space)),
         "seed": 5,
         "task": "fashion-mnist",
         "data": None,
@@ -81,7 +102,7 @@ def start(
     path: Path, method: str, *, resume: bool = False
 ) -> tuple[RunDirectory, RunConfig, Appraiser]:
     """The folder of a search, and what it needs besides the data."""
-    config, table = small_config(method), table_of(SPACE)
+    config, table = small_config(method), table_of(space_of(method))
     run = pipeline.open_run(path, config, table, resume=resume)
     return run, config, pipeline.make_appraiser(config, table)
 

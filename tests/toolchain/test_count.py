@@ -26,6 +26,7 @@ from toolchain.module import (
 )
 from toolchain.spaces.mobilenet import MobileNetSpace
 from toolchain.spaces.shrinkcnn import ShrinkCnnSpace
+from toolchain.spaces.swiftnet import SwiftNetSpace
 from toolchain.zoo import ZOO, make_network
 
 
@@ -52,6 +53,8 @@ def sampled_graphs() -> list[Graph]:
         ShrinkCnnSpace(base_width=4, stem_channels=4, nodes=5),
         ShrinkCnnSpace(nodes=5, replicate=(2, 1, 2), stem_stride=2, input_shape=(3, 31, 33)),
         MobileNetSpace(widths=(0.25, 0.5), input_shape=(1, 28, 28)),
+        SwiftNetSpace(nodes=(8, 10, 12), stem_stride=1),
+        SwiftNetSpace(stem_kernel=7, stem_width=0, stem_pool=2, input_shape=(1, 33, 31)),
     )
     return [space.decode(space.sample(rng)) for space in spaces for _ in range(10)]
 
@@ -109,6 +112,18 @@ def test_an_addition_holds_both_its_inputs() -> None:
     assert counts.peak_memory_bytes == 3 * 4 * math.prod((2, 4, 4))
     assert counts.live_memory_bytes == 2 * 4 * math.prod((2, 4, 4))
     assert counts.macs == counts.params == counts.params_with_norm == 0
+
+
+def test_a_concat_takes_no_peak_memory_but_lives_with_what_it_joins() -> None:
+    text = (
+        "image = input(channels=2, height=4, width=4)\n"
+        "a = conv2d(image, channels=6)\nb = conv2d(image, channels=6)\n"
+        "both = concat(a, b)\nlast = conv2d(both, channels=2)\n"
+    )
+    counts = count(graph_from_text(text, "concat"))
+    map_bytes = 4 * 4 * 4
+    assert counts.peak_memory_bytes == map_bytes * (12 + 2)
+    assert counts.live_memory_bytes == map_bytes * (6 + 6 + 12)
 
 
 def test_counts_as_json_hold_all_five() -> None:

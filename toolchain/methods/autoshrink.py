@@ -118,6 +118,7 @@ def _step(
         score=scores[best],
         mean_score=float(np.mean(scores)),
         candidates=len(candidates),
+        trained=len(trained),
         edges=len(parse_cell(candidates[best].genotype).edges),
         within_budget=appraiser.admits(candidates[best]),
     )

@@ -29,13 +29,14 @@ class EvolutionSettings:
     Attributes:
         evaluations: networks to train, the first population's included.
         population: networks that live at a time; 100 in the paper, which trains 20,000.
-        sample: networks that compete for a child, drawn with replacement; 25 in the paper.
+        sample: networks that compete for a child, drawn with replacement; 25 in the paper. With
+            so few evaluations a larger share of the population found more (made-up objectives).
         children_per_round: children bred before any of them is trained; 1 in the paper.
     """
 
     evaluations: int = 100
     population: int = 20
-    sample: int = 5
+    sample: int = 10
     children_per_round: int = 4
 
     def __post_init__(self) -> None:

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -90,8 +91,13 @@ class GramSettings:
             )
         if not 0 <= self.propagation <= 1:
             raise ValueError(f"propagation lies in [0, 1], got {self.propagation}")
-        if min(self.learning_rate, self.temperature_first, self.temperature_last) <= 0:
-            raise ValueError("learning_rate and the temperatures must be more than 0")
+        rates = (self.learning_rate, self.temperature_first, self.temperature_last)
+        if not all(rate > 0 for rate in rates):
+            raise ValueError(
+                f"learning_rate and the temperatures must be more than 0, got {rates}"
+            )
+        if not self.cost_weight >= 0:
+            raise ValueError(f"cost_weight must be 0 or more, got {self.cost_weight}")
 
     def temperature(self, progress: float) -> float:
         """The temperature at a share of the way in [0, 1]."""
@@ -118,11 +124,12 @@ def gram(
         if step is None:
             break
         steps.append(step)
+    best = appraiser.best(tuple(search.trained.values()))
     return SearchResult(
-        best=appraiser.best(tuple(search.trained.values())),
+        best=best,
         evaluated=tuple(search.trained.values()),
         trajectory=tuple(steps),
-        meta_graph=search.meta,
+        meta_graph=replace(search.meta, answer=search.meta.dags(search.masks[best.genotype])),
     )
 
 
@@ -132,6 +139,7 @@ class _Search:
     Attributes:
         meta: what it has learned.
         trained: every candidate by its genotype, in the order asked for.
+        masks: edges that made each of them.
     """
 
     def __init__(
@@ -143,6 +151,7 @@ class _Search:
         rng: np.random.Generator,
     ) -> None:
         self.trained: dict[str, Candidate] = {}
+        self.masks: dict[str, tuple[Mask, ...]] = {}
         self.meta = MetaGraph.blank(space.shuffled_operators(rng), space.max_inputs)
         self._blank = self.meta
         self._appraiser = appraiser
@@ -175,9 +184,10 @@ class _Search:
                 drawn.setdefault(candidate.genotype, masks)
         if not drawn:
             raise self._appraiser.unreachable(seen)
+        self._train(drawn)
         states = [
-            State(masks=masks, candidate=candidate, score=self._score(candidate))
-            for masks, candidate in zip(drawn.values(), self._train(list(drawn)), strict=True)
+            State(masks=masks, candidate=self.trained[one], score=self._score(self.trained[one]))
+            for one, masks in drawn.items()
         ]
         scores = [state.score for state in states]
         self._mean, self._variance = float(np.mean(scores)), float(np.var(scores))
@@ -196,7 +206,8 @@ class _Search:
         moves = self._propose()
         if not moves:
             return None
-        scores = [self._score(one) for one in self._train([move.genotype for _, move in moves])]
+        self._train({move.genotype: move.masks for _, move in moves})
+        scores = [self._score(self.trained[move.genotype]) for _, move in moves]
         for (chain, move), score in zip(moves, scores, strict=True):
             self._take(chain, move, score)
         best = max(self._chains, key=lambda state: state.score)
@@ -205,6 +216,7 @@ class _Search:
             score=best.score,
             mean_score=float(np.mean(scores)),
             candidates=len(moves),
+            trained=len(self.trained),
             edges=sum(len(dag.edges) for dag in self.meta.dags(best.masks)),
             within_budget=True,
         )
@@ -226,11 +238,11 @@ class _Search:
             moves.append((chain, move))
         return moves
 
-    def _train(self, genotypes: list[str]) -> list[Candidate]:
-        """The candidates of these genotypes; a network that several moves lead to is trained once."""
-        new = [one for one in dict.fromkeys(genotypes) if one not in self.trained]
-        self.trained.update((one.genotype, one) for one in self._evaluate(new))
-        return [self.trained[genotype] for genotype in genotypes]
+    def _train(self, asked: Mapping[str, tuple[Mask, ...]]) -> None:
+        """Train those of these networks that are new, each given with its edges."""
+        new = {genotype: masks for genotype, masks in asked.items() if genotype not in self.masks}
+        self.trained.update((one.genotype, one) for one in self._evaluate(list(new)))
+        self.masks.update(new)
 
     def _take(self, chain: int, move: Move, score: float) -> None:
         """Learn from a move and accept it or not."""
@@ -247,12 +259,9 @@ class _Search:
     def _learn_whole(self, state: State) -> None:
         """Learn from a network that was drawn as a whole: every node's inputs were a choice."""
         advantage = self._advantage(state.score - self._mean)
-        for stage, dag in enumerate(self.meta.dags(state.masks)):
-            credit = np.zeros(len(state.masks[stage]))
-            credit[[node.number for node in dag.nodes]] = advantage
-            self.meta = self.meta.learn(
-                stage, state.masks[stage], credit, self._settings.learning_rate
-            )
+        for stage, mask in enumerate(state.masks):
+            credit = np.full(len(mask), advantage)
+            self.meta = self.meta.learn(stage, mask, credit, self._settings.learning_rate)
 
     def _learn(self, stage: int, masks: tuple[Mask, ...], credit: dict[int, float]) -> None:
         dag = self.meta.dags(masks)[stage]

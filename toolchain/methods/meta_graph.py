@@ -10,13 +10,13 @@ as the meaning of "graph propagation".
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from toolchain.spaces.dag import Dag, Mask, dag_of
+from toolchain.spaces.dag import Dag, Mask, dag_of, join, parse_dags
 
 Array = npt.NDArray[np.float64]
 
@@ -34,11 +34,13 @@ class MetaGraph:
         weights: for each stage [nodes, nodes]; element [i, j] is the log-odds of the edge from
             node i to node j, i < j.
         max_inputs: most nodes that a node reads.
+        answer: the best network found, at its nodes' numbers here; empty while searching.
     """
 
     operators: tuple[str, ...]
     weights: tuple[Array, ...]
     max_inputs: int
+    answer: tuple[Dag, ...] = ()
 
     @classmethod
     def blank(cls, operators: tuple[str, ...], max_inputs: int) -> MetaGraph:
@@ -84,17 +86,19 @@ class MetaGraph:
         surprise = np.triu(mask - self.probabilities(stage), k=1)
         weights = list(self.weights)
         weights[stage] = weights[stage] + rate * credit[None, :] * surprise * alive[:, None]
-        return MetaGraph(self.operators, tuple(weights), self.max_inputs)
+        return replace(self, weights=tuple(weights))
 
     def dags(self, masks: Sequence[Mask]) -> tuple[Dag, ...]:
         """What the input reaches, for each stage."""
         return tuple(dag_of(*one) for one in zip(self.operators, masks, strict=True))
 
     def prune(self, is_within: Callable[[tuple[Dag, ...]], bool]) -> tuple[Dag, ...]:
-        """Remove edges, the least probable first, until the network is within a budget.
+        """Remove edges, the weakest first, until the network is within a budget.
 
-        Source: "structure-level pruning" of the abstract; order and stop are our choice. A node
-        that loses all its inputs goes; every stage keeps at least one node.
+        Source: "structure-level pruning" of the abstract; order and stop are our choice: edges of
+        the search's answer go last. The order is the same for all budgets, so that a member of
+        the family has no edge that a larger one lacks. A node that loses all its inputs goes;
+        every stage keeps at least one node.
 
         Args:
             is_within: whether a network keeps the budget.
@@ -104,32 +108,33 @@ class MetaGraph:
         """
         masks = [self._strongest(stage) for stage in range(len(self.weights))]
         dags = self.dags(masks)
-        for stage, source, target in self._edges_by_probability():
-            if is_within(dags):
-                break
+        if is_within(dags):
+            return dags
+        for stage, source, target in self._weakest_first():
             if not masks[stage][source, target]:
                 continue
             masks[stage][source, target] = False
             pruned = self.dags(masks)
-            if pruned[stage].nodes:
-                dags = pruned
-            else:
+            if not pruned[stage].nodes:
                 masks[stage][source, target] = True
+            elif pruned != dags:
+                dags = pruned
+                if is_within(dags):
+                    break
         return dags
 
     def _strongest(self, stage: int) -> Mask:
         """The complete DAG, but for the weakest inputs of nodes that have too many."""
-        probabilities = self.probabilities(stage)
-        mask = probabilities > 0
+        mask = np.triu(np.ones_like(self.weights[stage], dtype=np.bool_), k=1)
         for node in range(self.max_inputs + 1, len(mask)):
-            weakest = np.argsort(probabilities[:node, node], kind="stable")
+            weakest = np.argsort(self._strengths(stage)[:node, node], kind="stable")
             mask[weakest[: node - self.max_inputs], node] = False
         return mask
 
-    def _edges_by_probability(self) -> Iterator[tuple[int, int, int]]:
-        """(stage, source, target) of all edges, the least probable first; of equals the latest."""
+    def _weakest_first(self) -> Iterator[tuple[int, int, int]]:
+        """(stage, source, target) of all edges; of equals the latest first."""
         edges = [
-            (self.probabilities(stage)[source, target], -target, -source, stage)
+            (self._strengths(stage)[source, target], -target, -source, stage)
             for stage, weights in enumerate(self.weights)
             for target in range(1, len(weights))
             for source in range(target)
@@ -137,12 +142,24 @@ class MetaGraph:
         for _, target, source, stage in sorted(edges):
             yield stage, -source, -target
 
+    def _strengths(self, stage: int) -> Array:
+        """Weights, with the answer's edges above all others; [nodes, nodes].
+
+        Not probabilities: their bound says how many inputs a node should have, nothing of worth.
+        """
+        weights = self.weights[stage]
+        if not self.answer:
+            return weights
+        margin = float(np.ptp(weights)) + 1
+        return weights + margin * self.answer[stage].mask(len(weights))
+
     def to_json(self) -> dict[str, Any]:
         """Plain values that ``meta_graph_from_json`` reads back."""
         return {
             "operators": list(self.operators),
             "weights": [np.round(weights, 6).tolist() for weights in self.weights],
             "max_inputs": self.max_inputs,
+            "answer": join(self.answer),
         }
 
 
@@ -152,6 +169,7 @@ def meta_graph_from_json(data: Mapping[str, Any]) -> MetaGraph:
         tuple(data["operators"]),
         tuple(np.array(weights, dtype=np.float64) for weights in data["weights"]),
         data["max_inputs"],
+        parse_dags(data["answer"]) if data["answer"] else (),
     )
 
 

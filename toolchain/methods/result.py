@@ -18,7 +18,8 @@ class TrajectoryStep:
         score: of the chosen candidate.
         mean_score: over the step's candidates.
         candidates: how many were compared.
-        edges: edges of the chosen network's cell.
+        trained: networks trained by then, since the search began.
+        edges: edges of the chosen network's cell, or of all its stages.
         within_budget: whether the chosen network is.
     """
 
@@ -26,6 +27,7 @@ class TrajectoryStep:
     score: float
     mean_score: float
     candidates: int
+    trained: int
     edges: int
     within_budget: bool
 
@@ -39,6 +41,7 @@ class TrajectoryStep:
             "score": self.score,
             "mean_score": self.mean_score,
             "candidates": self.candidates,
+            "trained": self.trained,
             "edges": self.edges,
             "within_budget": self.within_budget,
         }

@@ -47,12 +47,32 @@ def search_command(content: Content, folder: Path) -> str:
     words += ["--epochs", str(epochs)]
     words += _changed("--train-set", config["training"], training_defaults)
     words += _table_and_budget_words(content)
+    for name, limit in config["limits"].items():
+        if limit is not None:
+            words += [f"--{name.replace('_', '-')}", str(limit)]
     return shlex.join([*words, "--seed", str(config["seed"])])
+
+
+def make_command(content: Content, folder: Path) -> str:
+    """Makes the run again: the search, or the pruning of the search that it was pruned from."""
+    if content.pruned_from is None:
+        return search_command(content, folder)
+    words = ["pocketnas", "prune", content.pruned_from, "--output", str(folder)]
+    return shlex.join([*words, *_table_and_budget_words(content)])
 
 
 def resume_command(content: Content) -> str:
     """Goes on with the run's search."""
     return f"{search_command(content, content.path)} --resume"
+
+
+def prune_command(content: Content) -> str:
+    """Makes a member of the family of the run's meta-graph, for half the budget."""
+    words = ["pocketnas", "prune", str(content.path), "--output", f"{content.path}-family"]
+    if not content.has_latency:
+        words += ["--table", "device.table"]
+    limit_ms = content.budget.limit_ms if content.budget else 20.0
+    return shlex.join([*words, "--budget-ms", f"{limit_ms / 2:g}"])
 
 
 def train_command(content: Content) -> str:

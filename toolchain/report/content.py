@@ -13,8 +13,10 @@ from latency_tables.store import load_table
 from latency_tables.table import LatencyTable
 from toolchain.evaluation import CANDIDATES
 from toolchain.graph import Graph
+from toolchain.methods.meta_graph import MetaGraph, meta_graph_from_json
 from toolchain.pipeline import BENCHMARK, SEARCH, TEST, TRAINING
 from toolchain.run_dir import TABLE, RunDirectory
+from toolchain.spaces.dag import Dag, join
 from toolchain.spaces.space import make_space
 
 CARD = "network.json"
@@ -32,7 +34,7 @@ class Content:
         budget: the limit; None for a search by MACs alone.
         table: what latencies were predicted with.
         candidates: networks trained on the proxy, in the order they were finished.
-        search: the answer and the walk to it.
+        search: the answer and the walk to it; where none was made, just the answer.
         graph: the answer's network.
         training: epochs of the final training.
         test: accuracy on the test set.
@@ -61,6 +63,32 @@ class Content:
     def has_latency(self) -> bool:
         """Whether the run searches with a latency table."""
         return self.config.get("table_sha256") is not None
+
+    @property
+    def is_walk_of_removals(self) -> bool:
+        """Whether each step of the walk drops edges, so that it is told by the edges left."""
+        return bool(self.config["method"]["name"] == "autoshrink")
+
+    @property
+    def pruned_from(self) -> str | None:
+        """The search whose meta-graph gave the answer; None where a search of its own did."""
+        return self.search.get("pruned_from") if self.search else None
+
+    @property
+    def meta_graph(self) -> MetaGraph | None:
+        """What the search learned of edges, if its method learns that."""
+        learned = self.search.get("meta_graph") if self.search else None
+        return meta_graph_from_json(learned) if learned else None
+
+    @property
+    def kept(self) -> tuple[Dag, ...]:
+        """What a pruned answer keeps of the meta-graph; empty where it was not pruned."""
+        meta_graph, best = self.meta_graph, self.best
+        if meta_graph is None or best is None or self.pruned_from is None:
+            return ()
+        return meta_graph.prune(
+            lambda dags: join([dag.renumbered() for dag in dags]) == best["genotype"]
+        )
 
     @property
     def walk(self) -> list[Record]:

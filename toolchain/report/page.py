@@ -17,6 +17,7 @@ from toolchain.count import count as count_network
 from toolchain.draw import draw_svg
 from toolchain.report import commands, quantity
 from toolchain.report.content import Content, read_content
+from toolchain.report.meta_graph_figure import meta_graph_figure
 from toolchain.report.result_figures import (
     kernel_rows,
     kernel_sums,
@@ -86,10 +87,12 @@ def _figures(content: Content) -> dict[str, Any]:
     benchmark = content.benchmark
     test_accuracy = content.test["accuracy"] if content.test else None
     kernels = benchmark["kernels"] if benchmark else []
+    meta_graph = content.meta_graph
     return {
         "verdict_figure": verdict_figure(benchmark) if benchmark else None,
         "candidates_figure": candidates_figure(content) if content.candidates else None,
         "trajectory_figure": trajectory_figure(content) if content.walk else None,
+        "meta_graph_figure": meta_graph_figure(meta_graph, content.kept) if meta_graph else None,
         "kernel_rows": kernel_rows(kernels),
         "kernel_sums": kernel_sums(kernels),
         "training_figure": (

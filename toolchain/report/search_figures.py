@@ -63,24 +63,29 @@ def candidates_figure(content: Content) -> Markup:
 
 
 def trajectory_figure(content: Content) -> Markup:
-    """Score, accuracy and cost of each step of the walk, against the edges left in the cell."""
+    """Score, accuracy and cost of each step of the walk.
+
+    Against the edges left where edges are dropped one by one, else against networks trained.
+    """
     assert content.best is not None, "a walk has an answer"
     steps, cost = content.walk, _cost(content)
-    counts = [step["edges"] for step in steps]
-    edges = make_axis("Edges left", counts, is_reversed=True, is_whole=True)
+    is_reversed = content.is_walk_of_removals
+    place, label = ("edges", "Edges left") if is_reversed else ("trained", "Networks trained")
+    x = make_axis(label, [s[place] for s in steps], is_reversed=is_reversed, is_whole=True)
 
     def points(value: Callable[[Record], float], among: Iterable[Record] = steps) -> list[Point]:
-        return [Point(step["edges"], value(step), describe(step)) for step in among]
+        return [Point(step[place], value(step), describe(step)) for step in among]
 
     def drawn(
         label: str, value: Callable[[Record], float], *more: Series, limits: Sequence[Tick] = ()
     ) -> Markup:
-        chosen = Series("network chosen", "first", "dot", points(value), True)
+        text = "network chosen" if content.is_walk_of_removals else "best chain"
+        chosen = Series(text, "first", "dot", points(value), True)
         series = [chosen, *(one for one in more if one.points)]
         values = [point.y for one in series for point in one.points]
         y = make_axis(label, [*values, *(limit.value for limit in limits)])
         title = f"{label} along the walk"
-        return Chart(title=title, x=edges, y=y, series=series, y_limits=limits).with_legend()
+        return Chart(title=title, x=x, y=y, series=series, y_limits=limits).with_legend()
 
     means = points(lambda step: step["mean_score"])
     mean = Series("mean of the step", "second", "line", means, True)
@@ -101,7 +106,8 @@ def describe(candidate: Record) -> str:
         lines.append(f"predicted {milliseconds(candidate['p50_ms'])}, {p95} at 95%")
     lines.append(f"{count(candidate['macs'])} MACs")
     if "edges" in candidate:
-        lines.append(f"{candidate['edges']} edges, best of {candidate['candidates']}")
+        step = f"at a step of {candidate['candidates']}"
+        lines.append(f"{candidate['edges']} edges, {step}, {candidate['trained']} trained by then")
     return "\n".join(lines)
 
 

@@ -64,6 +64,16 @@ class Cell:
             for source in sources
         )
 
+    @property
+    def live(self) -> tuple[tuple[int, str, tuple[int, ...]], ...]:
+        """What the cell computes: number, operator and sources of each live node."""
+        nodes = zip(self.operators, self.sources, strict=True)
+        return tuple(
+            (number, operator, sources)
+            for number, (operator, sources) in enumerate(nodes, start=1)
+            if sources
+        )
+
     @cached_property
     def leaves(self) -> tuple[int, ...]:
         """Live nodes that nobody reads; their concat is the cell's output."""
@@ -201,8 +211,8 @@ class ShrinkCnnSpace:
 
     def mutate(self, genotype: str, rng: np.random.Generator) -> str:
         """A genotype one step away: an edge more or fewer, or another operator."""
+        cell = parse_cell(genotype)
         for _ in range(TRIES):
-            cell = parse_cell(genotype)
             dead = self.nodes - 1 - len(cell.sources)
             letters = [*cell.operators, *OPERATORS[0] * dead]
             sources = [set(one) for one in (*cell.sources, *[()] * dead)]
@@ -214,7 +224,7 @@ class ShrinkCnnSpace:
                 sources[node - 1] ^= {source}
             kept = _reachable([tuple(sorted(one)) for one in sources])
             changed = Cell("".join(letters), kept)
-            if changed.leaves and changed.genotype != genotype:
+            if changed.leaves and changed.live != cell.live:
                 return changed.genotype
         return genotype
 

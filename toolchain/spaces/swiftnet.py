@@ -88,9 +88,12 @@ class SwiftNetSpace:
         self.decode("/".join(["1c0"] * len(self.nodes)))  # The layers check the rest.
 
     def shuffled_operators(self, rng: np.random.Generator) -> tuple[str, ...]:
-        """Operators of nodes 1, 2, ... for each stage: half and half, shuffled."""
+        """Operators of nodes 1, 2, ... for each stage: half and half over all nodes, shuffled.
+
+        The input's takes part in the shuffle and is not used, so that neither is favoured.
+        """
         return tuple(
-            "".join(OPERATORS[index % 2] for index in rng.permutation(nodes - 1))
+            "".join(OPERATORS[index % 2] for index in rng.permutation(nodes)[1:])
             for nodes in self.nodes
         )
 

@@ -192,7 +192,7 @@ CASES: dict[str, Case] = {
     "a concat of seven": (
         f"{MAP} logits = Concat<axis=-3>(r, c, r, c, r, c, r)",
         CONV,
-        ["conv2d", "clamp", "concat", "concat", "concat"],
+        ["conv2d", "clamp", "concat", "concat"],
     ),
     "a concat of vectors": (
         f"{MAP} q = ReduceMean<keepdims=0>(r, axes) s = Sigmoid(q) logits = Concat<axis=1>(q, s)",

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from toolchain.count import count
 from toolchain.errors import BudgetUnreachable, GenotypeInvalid
 from toolchain.kernels import plan
 from toolchain.methods.candidate import Appraiser, Candidate, evaluated
+from toolchain.methods.limits import Limits
 from toolchain.spaces.shrinkcnn import ShrinkCnnSpace
 
 MakeJudge = Callable[..., Any]
@@ -20,7 +22,9 @@ MakeJudge = Callable[..., Any]
 
 def candidate(genotype: str, metric: float, ms: float, macs: int = 1) -> Candidate:
     latency = Latency(p50_ms=ms, p95_ms=ms)
-    return Candidate(genotype=genotype, latency=latency, macs=macs, params=1, metric=metric)
+    return Candidate(
+        genotype=genotype, latency=latency, macs=macs, params=1, memory_bytes=1, metric=metric
+    )
 
 
 def test_a_candidate_costs_what_its_graph_and_the_table_say(make_judge: MakeJudge) -> None:
@@ -28,7 +32,9 @@ def test_a_candidate_costs_what_its_graph_and_the_table_say(make_judge: MakeJudg
     found = appraiser.appraise("s0.c01")
     graph = appraiser.space.decode("s0.c01")
     assert found.latency == appraiser.model.predict(plan(graph).kernels)
-    assert (found.macs, found.params) == (count(graph).macs, count(graph).params)
+    counts = count(graph)
+    assert (found.macs, found.params) == (counts.macs, counts.params)
+    assert found.memory_bytes == counts.peak_memory_bytes
     assert found.metric is None
     record = evaluated(found, 0.75, {"cpu_s": 2.5, "epochs": 1}).to_json()
     assert record == {
@@ -38,6 +44,7 @@ def test_a_candidate_costs_what_its_graph_and_the_table_say(make_judge: MakeJudg
         "p95_ms": found.latency.p95_ms,
         "macs": found.macs,
         "params": found.params,
+        "memory_bytes": found.memory_bytes,
         "cpu_s": 2.5,
         "epochs": 1,
     }
@@ -122,3 +129,32 @@ def test_the_confidence_decides_what_is_admitted(make_judge: MakeJudge) -> None:
         for confidence in (0.5, 0.95)
     ]
     assert admits == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("name", "cost"),
+    [("max_macs", "macs"), ("max_params", "params"), ("max_memory_bytes", "memory_bytes")],
+)
+def test_each_limit_is_kept_beside_the_budget(
+    make_judge: MakeJudge, limit_ms: float, name: str, cost: str
+) -> None:
+    appraiser, _ = make_judge(limit_ms=limit_ms)
+    rng = np.random.default_rng(0)
+    drawn = [appraiser.sample_within(rng, tries=200) for _ in range(40)]
+    middle = sorted(getattr(one, cost) for one in drawn)[10]
+    limited = replace(appraiser, limits=Limits(**{name: middle}))
+    admitted = [one for one in drawn if limited.admits(one)]
+    assert admitted == [one for one in drawn if getattr(one, cost) <= middle]
+    found = limited.sample_within(rng, tries=2000)
+    assert getattr(found, cost) <= middle
+    assert found.latency is not None
+    assert found.latency.p95_ms <= limit_ms
+    evaluations = [evaluated(one, place / 100, {}) for place, one in enumerate(drawn)]
+    assert getattr(limited.best(evaluations), cost) <= middle
+
+
+def test_limits_need_no_table() -> None:
+    smallest = Appraiser(space=ShrinkCnnSpace()).appraise("s0")
+    appraiser = Appraiser(space=ShrinkCnnSpace(), limits=Limits(max_macs=smallest.macs))
+    assert appraiser.admits(smallest)
+    assert not appraiser.admits(appraiser.appraise("s0.s01"))

@@ -49,7 +49,9 @@ def test_every_setting_has_a_default(name: str) -> None:
 def test_settings_are_made_by_name() -> None:
     assert make_settings("random", {"evaluations": 7}) == RandomSearchSettings(evaluations=7)
     assert make_settings("autoshrink", {"mode": "paper"}) == AutoShrinkSettings(mode="paper")
-    with pytest.raises(NameUnknown, match="unknown method 'darts'; known are: autoshrink, random"):
+    with pytest.raises(
+        NameUnknown, match="unknown method 'darts'; known are: autoshrink, evolution, gram"
+    ):
         make_settings("darts", {})
     with pytest.raises(NameUnknown, match=r"'evaluations'.*candidates_per_step"):
         make_settings("autoshrink", {"evaluations": 3})

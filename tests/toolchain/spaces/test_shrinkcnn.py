@@ -261,3 +261,55 @@ def test_witnesses_run_every_kernel_that_a_random_network_can_run(space: ShrinkC
         genotype = space.sample(rng)
         unknown = set(plan(space.decode(genotype)).kernels) - known
         assert not unknown, (genotype, min(kernel.key for kernel in unknown))
+
+
+@pytest.mark.parametrize("space", OUTLINES, ids=lambda space: f"{space.nodes}-{space.activation}")
+def test_mutants_are_other_networks_of_the_space(space: ShrinkCnnSpace) -> None:
+    known = space_kernels(space)
+    rng = np.random.default_rng(0)
+    before = space.sample(rng)
+    for _ in range(1000):
+        after = space.mutate(before, rng)
+        assert parse_cell(before).live != parse_cell(after).live
+        assert known.issuperset(plan(space.decode(after)).kernels)
+        before = after
+
+
+def test_a_mutation_is_of_one_operator_or_of_one_edge_and_what_hangs_on_it() -> None:
+    space, rng = ShrinkCnnSpace(), np.random.default_rng(0)
+    kinds = {"operator": 0, "more": 0, "fewer": 0}
+    for _ in range(1500):
+        before = parse_cell(space.sample(rng))
+        after = parse_cell(space.mutate(before.genotype, rng))
+        gone = set(before.edges) - set(after.edges)
+        new = set(after.edges) - set(before.edges)
+        if before.edges == after.edges:
+            pairs = zip(before.operators, after.operators, strict=True)
+            assert sum(one != other for one, other in pairs) == 1
+            kinds["operator"] += 1
+        elif new:
+            assert len(new) == 1
+            assert not gone
+            kinds["more"] += 1
+        else:
+            assert any(before.without(edge).sources == after.sources for edge in gone)
+            kinds["fewer"] += 1
+    assert min(kinds.values()) > 150
+
+
+def test_mutations_reach_every_cell_of_a_small_space() -> None:
+    space, rng = ShrinkCnnSpace(nodes=3), np.random.default_rng(0)
+    genotype, seen = "s0", set()
+    for _ in range(2000):
+        genotype = space.mutate(genotype, rng)
+        seen.add(parse_cell(genotype).live)
+    # One live node, either; or two, the second with any of three sets of inputs.
+    assert len(seen) == 2 * 2 + 4 * 3
+
+
+def test_mutations_follow_the_generator_alone() -> None:
+    draws = [
+        [ShrinkCnnSpace().mutate(PAPER_CELL, rng) for _ in range(50)]
+        for rng in map(np.random.default_rng, (3, 3, 4))
+    ]
+    assert draws[0] == draws[1] != draws[2]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from functools import cache
 from itertools import pairwise
 
 import numpy as np
@@ -25,6 +26,7 @@ STEMS = SwiftNetSpace(
     outputs=(16, 8, 24), input_shape=(3, 96, 97), max_inputs=2,
 )  # fmt: skip
 WIDE = SwiftNetSpace(nodes=(12, 9), widths=(8, 12), outputs=(8, 20), max_inputs=11)
+known_kernels = cache(space_kernels)
 SPACES = {"30 nodes": SPACE, "8, 10, 12": SMALL, "2": ONE_STAGE, "stems": STEMS, "wide": WIDE}
 
 
@@ -110,10 +112,12 @@ def test_samples_follow_the_generator_alone() -> None:
 
 def test_operators_are_half_and_half_or_as_given() -> None:
     rng = np.random.default_rng(0)
-    for letters, nodes in zip(SPACE.shuffled_operators(rng), SPACE.nodes, strict=True):
-        assert len(letters) == nodes - 1
-        assert letters.count("s") == 14
-        assert letters.count("c") == 15
+    drawn = [letters for _ in range(200) for letters in SPACE.shuffled_operators(rng)]
+    assert {len(letters) for letters in drawn} == {29}
+    # The slot that the input takes is of either kind equally often.
+    separable = [letters.count("s") for letters in drawn]
+    assert set(separable) == {14, 15}
+    assert 240 < separable.count(14) < 360
     given_letters = ("c" * 29, "s" * 29, "c" * 29)
     for _ in range(20):
         dags = parse_dags(SPACE.sample(rng, given_letters))
@@ -162,9 +166,8 @@ def test_a_genotype_is_named_by_operators_and_edges() -> None:
 
 
 def assert_covered(space: SwiftNetSpace, genotypes: list[str]) -> None:
-    known = space_kernels(space)
     for genotype in genotypes:
-        unknown = set(plan(space.decode(genotype)).kernels) - known
+        unknown = set(plan(space.decode(genotype)).kernels) - known_kernels(space)
         assert not unknown, (genotype, min(kernel.key for kernel in unknown))
 
 
@@ -195,25 +198,10 @@ def dense_genotypes(draw: st.DrawFn) -> str:
     return join(dags)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(dense_genotypes())
 def test_witnesses_run_every_kernel_of_dense_networks(genotype: str) -> None:
-    assert space_kernels_of_small().issuperset(plan(SMALL.decode(genotype)).kernels)
-
-
-def space_kernels_of_small(known: list[frozenset[object]] = []) -> frozenset[object]:  # noqa: B006
-    if not known:
-        known.append(space_kernels(SMALL))
-    return known[0]
-
-
-def test_no_witness_runs_what_no_network_needs() -> None:
-    # Every witness is a network of the space, and none lists more than the space can hold.
-    for space in SPACES.values():
-        for genotype in space.witnesses():
-            for dag, nodes in zip(parse_dags(genotype), space.nodes, strict=True):
-                assert len(dag.nodes) < nodes
-            space.decode(genotype)
+    assert known_kernels(SMALL).issuperset(plan(SMALL.decode(genotype)).kernels)
 
 
 def walk_of(
