@@ -49,7 +49,7 @@ def prune(
         RunUnusable: the search has not finished or learned no meta-graph, or see
             ``RunDirectory.create``.
         KernelMissing: the table lacks kernels that the space can produce.
-        BudgetUnreachable: not even the smallest network of the meta-graph is within a budget.
+        BudgetUnreachable: not even what is left at the end of the pruning is within a budget.
     """
     search = found(run)
     meta_graph = meta_graph_of(search, run)
@@ -90,7 +90,7 @@ def prune_to_budget(meta_graph: MetaGraph, appraiser: Appraiser) -> Candidate:
     """The meta-graph's network for the appraiser's budget and limits, not evaluated.
 
     Raises:
-        BudgetUnreachable: not even the smallest is within them.
+        BudgetUnreachable: not even what is left at the end is within them.
     """
 
     def candidate_of(dags: tuple[Dag, ...]) -> Candidate:

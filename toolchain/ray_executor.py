@@ -13,19 +13,14 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import platform
-import re
 import signal
-import socket
-import subprocess
-import sys
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Self
 
-from toolchain.errors import ClusterUnusable, ExtraMissing
+from toolchain.errors import ClusterUnusable
+from toolchain.ray_connection import connected, last_line, require_address
 from toolchain.versions import versions
 from toolchain.worker_pool import (
     ATTEMPTS,
@@ -33,40 +28,21 @@ from toolchain.worker_pool import (
     Server,
     WorkerDied,
     WorkerPool,
-    environment,
 )
 
-# Ray prints on stdout that a worker died, whatever it is told. The executor retries or says so.
-QUIET = {"RAY_DEDUP_LOGS_SKIP_REGEX": "."}
-try:
-    with environment(QUIET):
-        import ray
-        from ray.exceptions import (
-            NodeDiedError,
-            ObjectLostError,
-            OutOfMemoryError,
-            RayActorError,
-            RayError,
-            WorkerCrashedError,
-        )
-except ModuleNotFoundError:
-    raise ExtraMissing("a Ray cluster", "ray") from None
+# After ray_connection, which says in our words that there is no ray.
+# isort: split
+import ray
+from ray.exceptions import (
+    NodeDiedError,
+    ObjectLostError,
+    OutOfMemoryError,
+    RayActorError,
+    RayError,
+    WorkerCrashedError,
+)
 
-LOCAL = "local"
-AUTO = "auto"
-REACH_S = 20.0
 PATIENCE_S = 60.0
-TRY_TO_CONNECT = """
-import sys, ray
-ray.init(sys.argv[1], log_to_driver=False, logging_level="ERROR")
-"""
-NO_MEMBER = (
-    "this computer does not belong to it: `ray start --address=HEAD:PORT --num-cpus=0` joins"
-)
-NO_TOKEN = (
-    "its token is missing here or another: set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or the "
-    "file ~/.ray/auth_token"
-)
 DECISIVE = ("python", "pocketnas", "torch", "numpy")
 DEATHS = (RayActorError, WorkerCrashedError, OutOfMemoryError, NodeDiedError, ObjectLostError)
 
@@ -100,11 +76,7 @@ class RayExecutor(WorkerPool["_RayWorker"]):
             ValueError: `workers` is less than 1, or `address` is none of these.
         """
         super().__init__(workers)
-        if address not in (LOCAL, AUTO) and not re.fullmatch(r"[^\s/:]+:\d{1,5}", address):
-            raise ValueError(
-                f"{address!r} is no address of a Ray cluster: give host:port (of its head, mostly "
-                "port 6379), auto or local"
-            )
+        require_address(address)
         self._address = address
         self._initializer = initializer
         self._failed_starts = 0
@@ -118,7 +90,7 @@ class RayExecutor(WorkerPool["_RayWorker"]):
                 connected to one already.
         """
         with contextlib.ExitStack() as connection:
-            connection.enter_context(_connected(self._address, self._most_workers))
+            connection.enter_context(connected(self._address, self._most_workers))
             resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
             cpus = int(resources.get("CPU", 0))
             if cpus < 1:
@@ -169,7 +141,7 @@ class RayExecutor(WorkerPool["_RayWorker"]):
                 return
             raise ClusterUnusable(
                 f"workers do not start on the Ray cluster at {self._address}, at last for: "
-                f"{_last_line(str(error))}; its computers need pocketnas and our RAY_AUTH_MODE"
+                f"{last_line(str(error))}; its computers need pocketnas and our RAY_AUTH_MODE"
             ) from None
         self._failed_starts = 0
         ours = _decisive_versions()
@@ -240,82 +212,6 @@ _ACTOR: Any = ray.remote(
 )(_IntroducedServer)
 
 
-@contextlib.contextmanager
-def _connected(address: str, workers: int | None) -> Iterator[None]:
-    """Connect this process, and leave it as it was: Ray changes its environment and SIGTERM."""
-    if ray.is_initialized():
-        raise ClusterUnusable("this process is connected to Ray already: call ray.shutdown()")
-    if address != LOCAL:
-        _require_reachable(address)
-    before = dict(os.environ)
-    on_sigterm = signal.getsignal(signal.SIGTERM)
-    try:
-        _connect(address, workers)
-        yield
-    finally:
-        ray.shutdown()
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, on_sigterm or signal.SIG_DFL)
-        for name in os.environ.keys() - before:
-            del os.environ[name]
-        os.environ.update(before)
-
-
-def _connect(address: str, workers: int | None) -> None:
-    try:
-        ray.init(
-            address=address,
-            num_cpus=(workers or os.cpu_count()) if address == LOCAL else None,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
-    except (ConnectionError, RuntimeError, RayError) as error:
-        raise ClusterUnusable(
-            f"cannot connect to the Ray cluster at {address}: "
-            f"{' '.join(str(error.__cause__ or error).split())}"
-        ) from error
-
-
-def _require_reachable(address: str) -> None:
-    """Find out in another process: Ray ends the one that cannot connect, after two minutes even."""
-    why = _unreachable_because(address)
-    if why is not None:
-        raise ClusterUnusable(
-            f"cannot reach a Ray cluster at {address}: {why}; `ray status --address {address}` "
-            "must work on this computer"
-        )
-
-
-def _unreachable_because(address: str) -> str | None:
-    if address != AUTO:
-        host, _, port = address.rpartition(":")
-        try:
-            socket.create_connection((host, int(port)), timeout=REACH_S).close()
-        except OSError as error:
-            return str(error)
-    try:
-        subprocess.run(
-            [sys.executable, "-P", "-c", TRY_TO_CONNECT, address],
-            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=REACH_S, check=True,
-        )  # fmt: skip
-    except (subprocess.TimeoutExpired, subprocess.CalledProcessError) as failure:
-        said = (failure.stderr or b"").decode(errors="replace")
-        if "Authentication" in said:
-            return NO_TOKEN
-        if "raylet_ipc_client" in said:
-            return NO_MEMBER
-        if isinstance(failure, subprocess.TimeoutExpired):
-            return f"no Ray answers in {REACH_S:.0f} s"
-        return _last_line(said)
-    return None
-
-
 def _decisive_versions() -> dict[str, str]:
     found = versions()
     return {name: found[name] for name in DECISIVE}
-
-
-def _last_line(text: str) -> str:
-    lines = text.strip().splitlines()
-    return lines[-1].strip() if lines else "it does not say why"

@@ -234,6 +234,10 @@ def parent(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[subproces
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
+        # Agents of a local Ray whose driver is killed need up to a minute to notice.
+        for pid in pids_with(str(tmp_path)):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         process.communicate(timeout=10)
 
 
@@ -250,7 +254,7 @@ def test_workers_die_with_a_parent_that_is_killed(
 ) -> None:
     parent.kill()
     parent.wait(timeout=10)
-    wait_until(lambda: not pids_with(str(tmp_path)), timeout_s=15)
+    wait_until(lambda: not any(is_alive(pid) for pid in started_pids(tmp_path)), timeout_s=15)
 
 
 def test_at_least_one_worker_is_needed() -> None:

@@ -113,7 +113,7 @@ def _panel(stage: Stage) -> Markup:
         stage.number,
         title,
         LARGEST_CELL_PX * size,
-        Markup().join([*labels, *cells, *outlines, *dots]),
+        Markup().join([_ground(size), *labels, *cells, *outlines, *dots]),
         side=CELL * size,
     )
 
@@ -125,25 +125,24 @@ def _cell(stage: Stage, source: int, target: int) -> Markup:
         f"edge {source} to {target} ({MEANINGS.get(operator, operator)}): weight {weight:+.2f}, "
         f"probability {stage.probabilities[source, target]:.2f}"
     )
-    left, top = _centre(source, target)
+    left, top = _corner(source, target)
     return Markup(
-        '<g><rect class="cell" x="{x:g}" y="{y:g}" width="9" height="9"/><rect class="{}" '
-        'x="{x:g}" y="{y:g}" width="9" height="9" fill-opacity="{:.2f}"/><title>{}</title></g>'
-    ).format(
-        "more" if weight > 0 else "less",
-        abs(weight) / stage.strongest,
-        note,
-        x=left - 4.5,
-        y=top - 4.5,
-    )
+        '<rect class="{}" x="{:g}" y="{:g}" width="9" height="9" fill-opacity="{:.2f}">'
+        "<title>{}</title></rect>"
+    ).format("more" if weight > 0 else "less", left, top, abs(weight) / stage.strongest, note)
+
+
+def _ground(size: int) -> Markup:
+    """What all cells stand on."""
+    corners = [_corner(source, target) for target in range(1, size) for source in range(target)]
+    squares = "".join(f"M{left:g} {top:g}h9v9h-9Z" for left, top in corners)
+    return Markup('<path class="ground" d="{}"/>').format(squares)
 
 
 def _mark(style: str, x: float, y: float, side: float) -> Markup:
     """Outline of an answer's edge, or dot of one that is kept."""
     if style == "kept":
-        return Markup('<circle class="kept" cx="{:g}" cy="{:g}" r="{:g}"/>').format(
-            x, y, side / 4.5
-        )
+        return Markup('<circle class="kept" cx="{:g}" cy="{:g}" r="{:g}"/>').format(x, y, side / 4)
     return Markup('<rect class="answer" x="{:g}" y="{:g}" width="{:g}" height="{:g}"/>').format(
         x - side / 2, y - side / 2, side, side
     )
@@ -152,3 +151,8 @@ def _mark(style: str, x: float, y: float, side: float) -> Markup:
 def _centre(source: int, target: int) -> tuple[float, float]:
     """Centre of an edge's cell: letters stand in the first row and the first column."""
     return CELL * (target + 0.5), CELL * (source + 1.5)
+
+
+def _corner(source: int, target: int) -> tuple[float, float]:
+    x, y = _centre(source, target)
+    return x - 4.5, y - 4.5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +13,20 @@ import pytest
 from latency_tables.budget import Budget
 from latency_tables.calibrate import Calibration
 from latency_tables.model import LatencyModel
-from latency_tables.store import save_table, table_sha256
+from latency_tables.store import load_table, save_table, table_sha256
 from latency_tables.table import KernelLatency, LatencyTable
 from latency_tables.target import Target
-from toolchain.config import RunConfig
+from toolchain.config import RunConfig, config_from_json
+from toolchain.family import prune
 from toolchain.kernels import plan
 from toolchain.layers import Shape
-from toolchain.methods.autoshrink import AutoShrinkSettings, autoshrink
 from toolchain.methods.candidate import Appraiser, Candidate, evaluated
-from toolchain.methods.random_search import RandomSearchSettings
+from toolchain.methods.limits import Limits
+from toolchain.methods.method import METHODS
 from toolchain.run_dir import RunDirectory
 from toolchain.spaces.shrinkcnn import ShrinkCnnSpace
-from toolchain.spaces.space import space_kernels
+from toolchain.spaces.space import Space, space_kernels
+from toolchain.spaces.swiftnet import SwiftNetSpace
 from toolchain.train.proxy import ProxySettings
 from toolchain.train.recipe import TrainSettings
 
@@ -62,6 +65,21 @@ def write_a_run() -> MakeRun:
     return write_run
 
 
+@pytest.fixture(scope="session")
+def gram_run(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
+    """A whole run of GRAM."""
+    return write_run(tmp_path_factory.mktemp("gram") / "run", method="gram")
+
+
+@pytest.fixture(scope="session")
+def member(gram_run: RunDirectory, tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
+    """A member of its family, not trained yet, within two thirds of the budget."""
+    config, table = config_from_json(gram_run.config), load_table(gram_run.path / "latency.table")
+    folder, budget = tmp_path_factory.mktemp("family"), Budget(limit_ms=0.3)
+    (path,) = prune(gram_run, config, table, [budget], folder, resume=False)
+    return RunDirectory.open(path)
+
+
 def write_run(path: Path, *, without: tuple[str, ...] = (), **options: Any) -> RunDirectory:
     """A whole run, from a real walk over a made-up device; files named in ``without`` lack."""
     run = _whole_run(path, **options)
@@ -70,7 +88,7 @@ def write_run(path: Path, *, without: tuple[str, ...] = (), **options: Any) -> R
     return run
 
 
-def make_table(space: ShrinkCnnSpace) -> LatencyTable:
+def make_table(space: Space) -> LatencyTable:
     rng = np.random.default_rng(0)
     rows = {}
     for kernel in sorted(space_kernels(space), key=lambda one: one.key):
@@ -103,21 +121,27 @@ def _whole_run(
     task: str = "fashion-mnist",
     nodes: int = 6,
     measured_ratio: float = 0.98,
+    max_params: int | None = None,
 ) -> RunDirectory:
-    space = ShrinkCnnSpace(nodes=nodes, input_shape=(1, 28, 28))
+    space: Space = ShrinkCnnSpace(nodes=nodes, input_shape=(1, 28, 28))
+    if method == "gram":
+        space = SwiftNetSpace(nodes=(8, 10, 12), input_shape=(1, 28, 28))
     table = make_table(space) if limit_ms is not None else None
     budget = None if limit_ms is None else Budget(limit_ms=limit_ms)
-    shrink = AutoShrinkSettings(mode="paper" if budget is None else "budget")
+    settings = METHODS[method].settings()
+    if method == "autoshrink" and budget is None:
+        settings = replace(settings, mode="paper")
     config = RunConfig(
         task=task,
         data=None,
         image_size=None,
         space=space,
         method=method,
-        method_settings=shrink if method == "autoshrink" else RandomSearchSettings(),
+        method_settings=settings,
         proxy=ProxySettings.quick(),
         training=TrainSettings(epochs=10),
         budget=budget,
+        limits=Limits(max_params=max_params),
         seed=3,
     )
     identity = {**config.to_json(), "table_sha256": table_sha256(table) if table else None}
@@ -125,16 +149,14 @@ def _whole_run(
     if table is not None:
         save_table(table, path / "latency.table")
     model = LatencyModel(table) if table else None
-    best = _search(run, Appraiser(space=space, model=model, budget=budget), shrink, method)
+    best = _search(run, Appraiser(space=space, model=model, budget=budget), config)
     _train(run, best)
     _export(run, space, best)
     _benchmark(run, space, best, model, budget, measured_ratio)
     return run
 
 
-def _search(
-    run: RunDirectory, appraiser: Appraiser, settings: AutoShrinkSettings, method: str
-) -> Candidate:
+def _search(run: RunDirectory, appraiser: Appraiser, config: RunConfig) -> Candidate:
     rng = np.random.default_rng(7)
     known: dict[str, Candidate] = {}
 
@@ -152,15 +174,17 @@ def _search(
                 run.append("candidates.jsonl", known[genotype].to_json())
         return [known[genotype] for genotype in genotypes]
 
-    result = autoshrink(appraiser, evaluate, settings, np.random.default_rng(0))
-    steps = result.trajectory if method == "autoshrink" else ()
+    result = METHODS[config.method].search(
+        appraiser, evaluate, config.method_settings, np.random.default_rng(0)
+    )
     run.write_json(
         "search.json",
         {
             "best": result.best.to_json(),
             "evaluations": len(result.evaluated),
             "cpu_s": 9.5 * len(result.evaluated),
-            "trajectory": [step.to_json() for step in steps],
+            "trajectory": [step.to_json() for step in result.trajectory],
+            "meta_graph": result.meta_graph.to_json() if result.meta_graph else None,
         },
     )
     return result.best
@@ -182,7 +206,7 @@ def _train(run: RunDirectory, best: Candidate) -> None:
     run.write_json("test.json", {"genotype": best.genotype, "accuracy": 0.9173, "images": 10_000})
 
 
-def _export(run: RunDirectory, space: ShrinkCnnSpace, best: Candidate) -> None:
+def _export(run: RunDirectory, space: Space, best: Candidate) -> None:
     difference = {"max_error": 3.1e-6, "max_relative_error": 1.2e-7, "top1_agreement": 1.0}
     run.write_json(
         "network.json",
@@ -206,7 +230,7 @@ def _export(run: RunDirectory, space: ShrinkCnnSpace, best: Candidate) -> None:
 
 def _benchmark(
     run: RunDirectory,
-    space: ShrinkCnnSpace,
+    space: Space,
     best: Candidate,
     model: LatencyModel | None,
     budget: Budget | None,

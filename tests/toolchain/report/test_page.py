@@ -14,7 +14,7 @@ import typer
 import cli
 from toolchain.config import config_from_json
 from toolchain.errors import RunUnusable
-from toolchain.report.commands import search_command
+from toolchain.report.commands import make_command, search_command
 from toolchain.report.content import read_content
 from toolchain.report.page import write_report
 from toolchain.run_dir import RunDirectory
@@ -219,8 +219,68 @@ def test_a_damaged_file_is_named(make_run: MakeRun) -> None:
         write_report(run)
 
 
+def test_a_gram_run_shows_its_walk_by_networks_trained_and_its_meta_graph(
+    gram_run: RunDirectory,
+) -> None:
+    page = report(gram_run)
+    assert page.tags.count("section") == 8
+    assert page.prose.count("Networks trained") == 3
+    assert page.prose.count("best chain") >= 3
+    assert "Edges left" not in page.prose
+    assert "cell with all edges" not in page.prose
+    command = (
+        f"pocketnas prune {gram_run.path.resolve()} --output {gram_run.path.resolve()}-family"
+    )
+    assert command in page.prose
+    assert "edge that this budget keeps" not in page.prose
+    steps = read_content(gram_run).walk
+    assert [step["trained"] for step in steps] == sorted(step["trained"] for step in steps)
+
+
+def test_a_pruned_run_says_where_it_comes_from_and_what_is_next(
+    gram_run: RunDirectory, member: RunDirectory
+) -> None:
+    page = report(member)
+    assert page.tags.count("section") == 8
+    source = str(gram_run.path.resolve())
+    assert f"pruned from the meta-graph of the search in {source} : nothing was" in page.prose
+    assert "There was no search for this network alone." in page.prose
+    assert "edge that this budget keeps" in page.prose
+    assert f"Next: pocketnas train {member.path.resolve()}" in page.prose
+    assert "pocketnas search" not in page.prose
+    assert "does not walk" not in page.prose
+    assert "No network has been trained" not in page.prose
+
+
+def test_the_command_to_reproduce_a_pruned_run_prunes_again(member: RunDirectory) -> None:
+    content = read_content(member)
+    words = shlex.split(make_command(content, member.path.with_name("again")))
+    prune = typer.main.get_command(cli.app).commands["prune"]  # type: ignore[attr-defined]
+    options = prune.make_context("prune", words[2:]).params
+    assert content.budget is not None
+    assert options["budget_ms"] == [content.budget.limit_ms]
+    assert options["confidence"] == content.budget.confidence
+    assert str(options["run"]) == content.pruned_from
+    assert options["table"] == content.path / "latency.table"
+
+
+def test_an_answer_that_was_given_needs_no_search(make_run: MakeRun) -> None:
+    run = make_run(without=("candidates.jsonl", "training.jsonl", "test.json", "benchmark.json"))
+    search = run.read_json("search.json")
+    run.write_json("search.json", {**search, "trajectory": [], "evaluations": 0})
+    prose = report(run).prose
+    assert "This network was given: nothing was trained to find it." in prose
+    assert "No network has been trained yet" not in prose
+
+
+def test_limits_are_in_the_command_to_reproduce(make_run: MakeRun) -> None:
+    run = make_run(max_params=400_000)
+    assert "--max-params 400000" in search_command(read_content(run), run.path)
+    assert "--max-macs" not in search_command(read_content(run), run.path)
+
+
 @pytest.mark.parametrize("limit_ms", [0.45, None])
-@pytest.mark.parametrize("method", ["autoshrink", "random"])
+@pytest.mark.parametrize("method", ["autoshrink", "random", "gram"])
 def test_the_command_to_reproduce_asks_for_the_same_run(
     make_run: MakeRun, limit_ms: float | None, method: str
 ) -> None:
