@@ -126,8 +126,8 @@ def _take_turns(files: Mapping[str, Path], rounds: int, runs: int) -> dict[str, 
             models[name].fill_inputs(SEED)
             timed = models[name].time_runs(runs, WARM_UP)
             times_ms[name].append(float(np.median(timed.samples_ms)))
-    outputs = [model.read_output() for model in models.values()]
-    assert np.array_equal(*outputs), "a concat only copies: both lowerings compute the same"
+    first, second = (model.read_output() for model in models.values())
+    assert np.array_equal(first, second), "a concat only copies: both lowerings compute the same"
     for model in models.values():
         model.close()
     return times_ms

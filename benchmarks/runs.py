@@ -127,4 +127,3 @@ def mean_and_spread(values: Sequence[float]) -> dict[str, Any]:
     """Mean, sample deviation and the values."""
     deviation = float(np.std(values, ddof=1)) if len(values) > 1 else None
     return {"mean": float(np.mean(values)), "std": deviation, "values": list(values)}
-

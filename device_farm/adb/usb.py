@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 import logging
+import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from device_farm.adb.connection import AUTH_TIMEOUT_S, AdbConnection, Transport
+from device_farm.adb.connection import AUTH_TIMEOUT_S, AdbConnection
 from device_farm.adb.foreign import own_errors
 from device_farm.adb.server import LOCAL_SERVER, AdbServer, ServerLink, ServerRoute
+from device_farm.adb.stream import seconds_left
 from device_farm.errors import (
+    ConnectionLost,
     DeviceBusy,
     DeviceError,
     DeviceNotFound,
+    DeviceOffline,
     DevicePermissionDenied,
     DeviceUnreachable,
 )
+
+if TYPE_CHECKING:
+    from device_farm.adb.usb_transport import PatientUsbTransport
+
+# Of the time to connect, what a phone may take to answer at all before its USB is reset.
+_ANSWER_SHARE = 0.5
+_RETRY_PAUSE_S = 0.2
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -47,11 +59,41 @@ class UsbRoute:
             DevicePermissionDenied: A udev rule is missing.
             DeviceBusy: Another program than the adb server holds the phone.
         """
-        connection = AdbConnection(_find_transport(self.serial), self.serial, self.key_directory)
         try:
-            connection.connect_phone(timeout_s, self.auth_timeout_s)
+            return self._connect_directly(timeout_s)
         except DeviceBusy as busy:
             return self._connect_through_server(busy, timeout_s)
+
+    def _connect_directly(self, timeout_s: float) -> AdbConnection:
+        """Shake hands, if need be once more with a phone whose USB was reset.
+
+        A program that dies while it sends leaves the phone in wait for the rest of a packet. It
+        takes what the next one says for that rest, and is mute for good.
+        """
+        deadline = time.monotonic() + timeout_s
+        try:
+            return self._shake_hands(_ANSWER_SHARE * timeout_s)
+        except DeviceOffline:
+            _LOGGER.warning("%s does not answer; resetting its USB", self.serial)
+            with suppress(DeviceUnreachable), own_errors(self.serial):
+                _find_transport(self.serial).reset()
+        except ConnectionLost as error:
+            _LOGGER.info("%s; waiting for it to come back", error)
+        return self._connect_when_back(deadline)
+
+    def _connect_when_back(self, deadline: float) -> AdbConnection:
+        """Shake hands with a phone that may be about to leave the bus and to come back."""
+        while True:
+            try:
+                return self._shake_hands(max(1.0, round(seconds_left(deadline), 1)))
+            except (ConnectionLost, DeviceNotFound, DevicePermissionDenied):  # before udev's rule
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(_RETRY_PAUSE_S)
+
+    def _shake_hands(self, timeout_s: float) -> AdbConnection:
+        connection = AdbConnection(_find_transport(self.serial), self.serial, self.key_directory)
+        connection.connect_phone(timeout_s, self.auth_timeout_s)
         return connection
 
     def _connect_through_server(self, busy: DeviceBusy, timeout_s: float) -> ServerLink:
@@ -87,7 +129,7 @@ def list_usb_phones() -> list[UsbPhone]:
     return [_usb_phone(transport) for transport in _all_transports("usb")]
 
 
-def _usb_phone(transport: Any) -> UsbPhone:
+def _usb_phone(transport: PatientUsbTransport) -> UsbPhone:
     bus, *hubs = transport.port_path
     port = f"usb:{bus}-{'.'.join(map(str, hubs))}"
     problem: DeviceError | None = None
@@ -100,7 +142,7 @@ def _usb_phone(transport: Any) -> UsbPhone:
     return UsbPhone(serial=serial, port=port, problem=problem)
 
 
-def _find_transport(serial: str) -> Transport:
+def _find_transport(serial: str) -> PatientUsbTransport:
     """The transport of the phone with this serial, not yet open."""
     denied: DeviceError | None = None
     for transport in _all_transports(serial):
@@ -113,12 +155,11 @@ def _find_transport(serial: str) -> Transport:
             continue  # unplugged at this moment
         else:
             if is_wanted:
-                found: Transport = transport
-                return found
+                return transport
     raise denied or DeviceNotFound(serial, "no such phone on USB")
 
 
-def _all_transports(serial: str) -> list[Any]:
+def _all_transports(serial: str) -> list[PatientUsbTransport]:
     """A transport for every phone on USB."""
     try:
         from device_farm.adb.usb_transport import PatientUsbTransport

@@ -1,4 +1,8 @@
-"""adb-shell's USB transport, safe for several threads and patient; imports libusb1."""
+"""adb-shell's USB transport, safe for several threads and patient; imports libusb1.
+
+Source of what a phone expects: AOSP, packages/modules/adb, `daemon/usb.cpp` (the phone's end) and
+`client/usb_libusb_device.cpp`, `docs/dev/zero_length_packet.md` (Google's own client).
+"""
 
 from __future__ import annotations
 
@@ -94,10 +98,16 @@ class PatientUsbTransport(UsbTransport):  # type: ignore[misc]  # adb-shell has 
                 raise TimeoutError("the deadline has passed")
 
     def bulk_write(self, data: bytes, transport_timeout_s: float) -> int:
-        """All of `data`."""
+        """All of `data`.
+
+        The phone asks for more than it is sent, so to it a transfer ends with a USB packet that is
+        not full; after full ones it waits for an empty one.
+        """
         with self._writing:
             self._require_open()
             sent: int = super().bulk_write(data, transport_timeout_s)
+            if data and len(data) % self._packet_size() == 0:
+                super().bulk_write(b"", transport_timeout_s)
             return sent
 
     def close(self) -> None:
@@ -112,6 +122,28 @@ class PatientUsbTransport(UsbTransport):  # type: ignore[misc]  # adb-shell has 
             if handle is not None:
                 handle.close()  # which adb-shell forgets when there was no interface to release
                 self._bus = None
+
+    def reset(self) -> None:
+        """Have the phone forget all that it was sent, instead of `connect`.
+
+        It may leave the bus, and is back within seconds; this transport ends here.
+        """
+        handle = self._device.open()
+        try:
+            with suppress(usb1.USBErrorNotFound):  # it has left already
+                handle.resetDevice()
+        finally:
+            handle.close()
+            self._bus = None
+
+    def _packet_size(self) -> int:
+        """The bytes in a full USB packet to the phone."""
+        (size,) = (
+            endpoint.getMaxPacketSize()
+            for endpoint in self._setting.iterEndpoints()
+            if endpoint.getAddress() == self._write_endpoint
+        )
+        return int(size)
 
     def _drain(self) -> None:
         """Read until the phone is silent.

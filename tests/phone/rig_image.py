@@ -12,13 +12,15 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
+
+from rig_packages import RigUnavailable as RigUnavailable
+from rig_packages import download as download
 
 SUITE = "trixie"  # the first Debian release with adbd
 PACKAGES = [
@@ -46,15 +48,10 @@ PACKAGES = [
     "toybox",
     "zlib1g",
 ]
-KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 UID_SHELL = 2000  # Android's uid of the shell user
 
 
 Adb = Callable[..., "subprocess.CompletedProcess[bytes]"]  # Debian's client: adb("shell", "id")
-
-
-class RigUnavailable(Exception):
-    """This machine cannot run the rig; the message is the reason to skip."""
 
 
 def image_path() -> Path:
@@ -97,37 +94,6 @@ def build_image() -> Path:
         _arrange(root)
         root.rename(path)
     return path
-
-
-def download(folder: Path, suite: str, packages: Sequence[str]) -> list[Path]:
-    """Fetch packages with an apt of our own, so that the machine's apt stays untouched."""
-    debs = folder / "debs"
-    for name in ("lists/partial", "cache/archives/partial", "debs"):
-        (folder / name).mkdir(parents=True)
-    sources = folder / "sources.list"
-    sources.write_text(f"deb [signed-by={KEYRING}] {_mirror()} {suite} main\n")
-    options = [
-        f"Dir::Etc::sourcelist={sources}",
-        "Dir::Etc::sourceparts=-",
-        f"Dir::State::lists={folder / 'lists'}",
-        f"Dir::Cache={folder / 'cache'}",
-        "APT::Sandbox::User=root",
-    ]
-    apt = ["apt-get", "-qq", *(word for option in options for word in ("-o", option))]
-    subprocess.run([*apt, "update"], check=True)
-    subprocess.run([*apt, "download", *packages], check=True, cwd=debs)
-    return sorted(debs.glob("*.deb"))
-
-
-def _mirror() -> str:
-    """The Debian mirror that this machine's apt uses."""
-    for path in sorted(Path("/etc/apt").glob("sources.list*/debian.sources")):
-        if found := re.search(r"^URIs:\s*(\S+)", path.read_text(), re.MULTILINE):
-            return found[1]
-    path = Path("/etc/apt/sources.list")
-    if path.exists() and (found := re.search(r"^deb .*?(\S+/debian)/?\s", path.read_text(), re.M)):
-        return found[1]
-    raise RigUnavailable("apt names no Debian mirror on this machine")
 
 
 def _arrange(root: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import socket
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -44,6 +45,10 @@ class USBErrorTimeout(USBError):
         self.received = received
 
 
+MAX_PACKET = 512
+AWAY_S = 0.5  # how long a phone is off the bus that starts its USB anew
+
+
 class Cable:
     """A phone on USB: the device and its only setting in one.
 
@@ -51,6 +56,9 @@ class Cable:
         is_denied: This user may not open it.
         is_busy: Another program holds it.
         is_unplugged: It is gone.
+        leaves_when_greeted: It is off the bus for a moment once it is written to.
+        resets_needed: So often it must be reset before it says anything.
+        resets: So often it was.
         bytes_per_transfer: A read gives up after so many bytes when it asked for more; or None.
         closed_in_use: Whether it was closed during a transfer, which libusb does not survive.
     """
@@ -60,6 +68,9 @@ class Cable:
         self.is_denied = False
         self.is_busy = False
         self.is_unplugged = False
+        self.leaves_when_greeted = False
+        self.resets_needed = 0
+        self.resets = 0
         self.bytes_per_transfer: int | None = None
         self.closed_in_use = False
         self.opened = 0
@@ -100,6 +111,11 @@ class Cable:
         self.opened += 1
         return _Handle(self)
 
+    def leave(self) -> None:
+        """Leave the bus and come back."""
+        self.is_unplugged = True
+        threading.Timer(AWAY_S, setattr, (self, "is_unplugged", False)).start()
+
     def require_access(self) -> None:
         if self.is_unplugged:
             raise USBErrorNoDevice
@@ -134,9 +150,19 @@ class _Handle:
     def close(self) -> None:
         self.releaseInterface(0)
 
+    def resetDevice(self) -> None:
+        self._cable.resets += 1
+        self._cable.leave()
+        raise USBErrorNotFound
+
     def bulkWrite(self, _: int, data: bytes, timeout: int) -> int:
+        if self._cable.leaves_when_greeted:
+            self._cable.leaves_when_greeted = False
+            self._cable.leave()
         with self._transfer():
-            self._connected.sendall(data)
+            connected = self._connected
+            if not self._is_mute:
+                connected.sendall(data)
         return len(data)
 
     def bulkRead(self, _: int, length: int, timeout: int) -> bytes:
@@ -171,6 +197,10 @@ class _Handle:
         return received
 
     @property
+    def _is_mute(self) -> bool:
+        return self._cable.resets < self._cable.resets_needed
+
+    @property
     def _connected(self) -> socket.socket:
         if self._cable.is_unplugged or self._socket is None:
             raise USBErrorNoDevice
@@ -183,6 +213,9 @@ class _Endpoint:
 
     def getAddress(self) -> int:
         return self._address
+
+    def getMaxPacketSize(self) -> int:
+        return MAX_PACKET
 
 
 def plug_in(cables: list[Cable] | None, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from device_farm.errors import (
     ConnectionLost,
     DeviceBusy,
     DeviceNotFound,
+    DeviceOffline,
     DevicePermissionDenied,
 )
 
@@ -35,8 +36,12 @@ def cables(stand_in: StandInPhone, monkeypatch: pytest.MonkeyPatch) -> list[Cabl
 
 
 @pytest.fixture
-def cabled(cables: list[Cable], key_directory: Path) -> Iterator[AdbPhone]:
-    route = UsbRoute(serial="WANTED", key_directory=key_directory, server=NO_SERVER)
+def route(cables: list[Cable], key_directory: Path) -> UsbRoute:
+    return UsbRoute(serial="WANTED", key_directory=key_directory, server=NO_SERVER)
+
+
+@pytest.fixture
+def cabled(route: UsbRoute) -> Iterator[AdbPhone]:
     phone = AdbPhone(route)
     yield phone
     phone.close()
@@ -115,6 +120,40 @@ def test_an_unplugged_phone_comes_back_when_plugged_in(
         cabled.run("true", timeout_s=10)
     cables[1].is_unplugged = False
     assert cabled.run("echo back", timeout_s=10).text == "back\n"
+
+
+def test_a_mute_phone_is_reset_and_answers_when_back(cables: list[Cable], route: UsbRoute) -> None:
+    cables[1].resets_needed = 1
+    route.connect(3).close()
+    assert [cable.resets for cable in cables] == [0, 1]
+
+
+def test_a_phone_that_a_reset_does_not_help_is_offline(
+    cables: list[Cable], route: UsbRoute
+) -> None:
+    cables[1].resets_needed = 2
+    start = time.monotonic()
+    with pytest.raises(DeviceOffline, match="replug it"):
+        route.connect(4)
+    assert time.monotonic() - start < 6
+    assert [cable.resets for cable in cables] == [0, 1]
+
+
+def test_a_phone_that_leaves_when_greeted_is_awaited(cables: list[Cable], route: UsbRoute) -> None:
+    cables[1].leaves_when_greeted = True
+    route.connect(5).close()
+    assert [cable.resets for cable in cables] == [0, 0]
+
+
+def test_a_phone_pulled_when_greeted_is_awaited_no_longer_than_allowed(
+    cables: list[Cable], route: UsbRoute, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rig_usb.AWAY_S", 2.0)
+    cables[1].leaves_when_greeted = True
+    start = time.monotonic()
+    with pytest.raises(DeviceNotFound):
+        route.connect(1)
+    assert time.monotonic() - start < 2
 
 
 def test_a_phone_that_another_program_holds_is_busy(cables: list[Cable], cabled: AdbPhone) -> None:

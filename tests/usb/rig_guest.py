@@ -25,7 +25,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "phone"))  # where the phone's image is made
 
-from rig_image import RigUnavailable, image_path
+from rig_image import image_path
+from rig_packages import Apt, RigUnavailable
 
 KERNEL = "linux-image-amd64"  # names the package of the current kernel
 PACKAGES = ["qemu-system-x86", "busybox-static", "udev", "libusb-1.0-0"]
@@ -74,11 +75,12 @@ def build_guest() -> Path:
     with tempfile.TemporaryDirectory(dir=path.parent, prefix="guest-") as scratch:
         built = Path(scratch) / "guest"
         (built / "root").mkdir(parents=True)
-        apt = _Apt(Path(scratch) / "apt")
+        apt = Apt(Path(scratch) / "apt")
         _unpack_merged(apt.with_dependencies(PACKAGES), built / "root")
         kernel = Path(scratch) / "kernel"
         kernel.mkdir()
-        _unpack(apt.current(KERNEL), kernel)
+        (package,) = apt.alone([apt.meant_by(KERNEL)])
+        _unpack(package, kernel)
         _pack_initrd(kernel, built)
         (image,) = kernel.glob("boot/vmlinuz-*")
         shutil.move(image, built / "kernel")
@@ -92,52 +94,6 @@ def build_guest() -> Path:
 def _recipe() -> str:
     """What tells a guest built by this file from one built by an older one."""
     return hashlib.sha256(Path(__file__).read_bytes() + INIT.read_bytes()).hexdigest()
-
-
-class _Apt:
-    """This machine's apt sources with lists and a cache of our own, and nothing installed."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        for name in ("lists/partial", "cache/archives/partial", "debs"):
-            (folder / name).mkdir(parents=True)
-        (folder / "status").touch()
-        options = [
-            f"Dir::State::lists={folder / 'lists'}",
-            f"Dir::State::status={folder / 'status'}",
-            f"Dir::Cache={folder / 'cache'}",
-            "APT::Sandbox::User=root",
-            "APT::Install-Recommends=false",
-        ]
-        self._options = [word for option in options for word in ("-o", option)]
-        self._run("apt-get", "-qq", "update")
-
-    def with_dependencies(self, packages: list[str]) -> list[Path]:
-        """Fetch these packages and all that they depend on."""
-        self._run("apt-get", "-qq", "--yes", "--download-only", "install", *packages)
-        return sorted((self._folder / "cache" / "archives").glob("*.deb"))
-
-    def current(self, name: str) -> Path:
-        """Fetch the one package that a package stands for, without dependencies."""
-        listed = self._run("apt-cache", "depends", name)
-        found = re.search(r"Depends: (linux-image-\S+)", listed)
-        if found is None:
-            raise RigUnavailable(f"apt knows no kernel {name} on this machine")
-        self._run("apt-get", "-qq", "download", found[1])
-        (package,) = (self._folder / "debs").glob("*.deb")
-        return package
-
-    def _run(self, program: str, *arguments: str) -> str:
-        done = subprocess.run(
-            [program, *self._options, *arguments],
-            cwd=self._folder / "debs",
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode != 0:
-            raise RigUnavailable(f"{program} {' '.join(arguments)}: {done.stderr.strip()}")
-        return done.stdout
 
 
 def _unpack_merged(packages: list[Path], root: Path) -> None:

@@ -12,7 +12,10 @@ credit and all numbers are a reconstruction.
 * Chains are independent within a round and share what they learn after it. So a round's
   networks can be trained in parallel, and how many at a time does not matter.
 * The meta-graph learns from every evaluation; the credit of a move is how much it changed the
-  score of its chain, which holds all else fixed and so has far less noise than the score itself.
+  score of its chain, which holds all else fixed.
+
+The default numbers were chosen on made-up objectives of the noise and spread that short trainings
+have; see docs/results.md.
 """
 
 from __future__ import annotations
@@ -39,6 +42,9 @@ WARM_UP_TRIES = 5000
 ROUNDS = 20
 """Rounds for each evaluation asked for, before a search that meets only known networks ends."""
 
+IDLE = 10
+"""Rounds in a row in which no chain finds a move, before the search ends."""
+
 MEMORY = 0.9
 """Of the running mean and spread of the scores."""
 
@@ -54,7 +60,7 @@ class GramSettings:
     Attributes:
         evaluations: networks to train, the warm-up's included.
         warm_up: random networks among them.
-        chains: moves proposed in each round.
+        chains: moves proposed in each round; as many networks can be trained at once.
         sampler: ``adaptive`` draws moves by what the meta-graph has learned, ``random`` by what
             it was at first.
         credit: ``move`` counts how much a move changed the score, ``score`` how far the score is
@@ -64,19 +70,20 @@ class GramSettings:
         temperature_first: accuracy that a move may lose and still be accepted now and then, at
             the start.
         temperature_last: the same at the end; between them it falls geometrically.
-        cost_weight: accuracy that a ten-fold cost (latency, or MACs without a budget) is worth.
+        cost_weight: accuracy that a ten-fold cost (latency, or MACs without a budget) is worth. 0:
+            whatever is within the budget is as good as its accuracy.
     """
 
     evaluations: int = 200
     warm_up: int = 40
-    chains: int = 4
+    chains: int = 2
     sampler: str = "adaptive"
     credit: str = "move"
     propagation: float = 0.5
-    learning_rate: float = 0.1
-    temperature_first: float = 0.02
-    temperature_last: float = 0.002
-    cost_weight: float = 0.1
+    learning_rate: float = 1.0
+    temperature_first: float = 0.005
+    temperature_last: float = 0.0005
+    cost_weight: float = 0.0
 
     def __post_init__(self) -> None:
         if self.sampler not in SAMPLERS or self.credit not in CREDITS:
@@ -118,12 +125,14 @@ def gram(
         raise ValueError(f"GRAM searches the SwiftNet space, not {appraiser.space.name}")
     search = _Search(appraiser, appraiser.space, evaluate, settings, rng)
     search.warm_up()
-    steps = []
+    steps: list[TrajectoryStep] = []
+    idle = 0
     for _ in range(ROUNDS * settings.evaluations):
-        step = search.round() if len(search.trained) < settings.evaluations else None
-        if step is None:
+        if len(search.trained) >= settings.evaluations or idle == IDLE or search.has_converged():
             break
-        steps.append(step)
+        step = search.round()
+        idle = 0 if step else idle + 1
+        steps += [step] if step else []
     best = appraiser.best(tuple(search.trained.values()))
     return SearchResult(
         best=best,
@@ -198,14 +207,16 @@ class _Search:
             best_first[chain % len(best_first)] for chain in range(self._settings.chains)
         ]
 
+    def has_converged(self) -> bool:
+        """Whether the meta-graph stands still."""
+        return len(self._past) == LOOK_BACK and self._shift(self._past[0]) < CONVERGED
+
     def round(self) -> TrajectoryStep | None:
-        """One move of every chain; None when no chain can move or the meta-graph stands still."""
-        if len(self._past) == LOOK_BACK and self._shift(self._past[0]) < CONVERGED:
-            return None
-        self._past.append(self.meta)
+        """One move of every chain; None when no chain found one."""
         moves = self._propose()
         if not moves:
             return None
+        self._past.append(self.meta)
         self._train({move.genotype: move.masks for _, move in moves})
         scores = [self._score(self.trained[move.genotype]) for _, move in moves]
         for (chain, move), score in zip(moves, scores, strict=True):

@@ -13,9 +13,10 @@ from toolchain.methods.method import METHODS, make_settings
 from toolchain.methods.random_search import RandomSearchSettings
 
 MakeJudge = Callable[..., Any]
+ANY_SPACE = [name for name in METHODS if name != "gram"]  # which searches SwiftNets: test_gram.py
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", ANY_SPACE)
 def test_every_method_returns_a_network_that_it_trained_within_the_budget(
     make_judge: MakeJudge, limit_ms: float, name: str
 ) -> None:
@@ -32,7 +33,7 @@ def test_every_method_returns_a_network_that_it_trained_within_the_budget(
     assert results[0] == results[1]
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", ANY_SPACE)
 def test_every_method_ends_when_the_budget_is_impossible(make_judge: MakeJudge, name: str) -> None:
     method = METHODS[name]
     with pytest.raises(BudgetUnreachable, match="the fastest of"):

@@ -40,12 +40,14 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 
 @pytest.fixture(scope="session")
-def both() -> tuple[UsbPhone, UsbPhone]:
+def both() -> Iterator[tuple[UsbPhone, UsbPhone]]:
     """Two phones on USB; the second is the wanted one."""
     phones = UsbPhone("OTHER", 0), UsbPhone("WANTED", 1)
     for phone in phones:
         phone.plug()
-    return phones
+    yield phones
+    for phone in phones:
+        phone.power_off()
 
 
 @pytest.fixture(scope="session")
@@ -54,13 +56,23 @@ def other(both: tuple[UsbPhone, UsbPhone]) -> UsbPhone:
 
 
 @pytest.fixture
-def stand_in(both: tuple[UsbPhone, UsbPhone]) -> Iterator[UsbPhone]:
-    """The wanted phone; a test that leaves a process on it fails."""
+def stand_in(
+    both: tuple[UsbPhone, UsbPhone], request: pytest.FixtureRequest
+) -> Iterator[UsbPhone]:
+    """The wanted phone; a test that leaves a process on it fails.
+
+    After a failed test both phones start anew, so that the next ones meet no broken phone.
+    """
+    failed_before = request.session.testsfailed
     yield both[1]
-    deadline = time.monotonic() + 5
-    while leftover := both[1].commands():
-        assert time.monotonic() < deadline, f"processes left on the phone: {leftover}"
+    deadline = time.monotonic() + 10
+    while (leftover := both[1].commands()) and time.monotonic() < deadline:
         time.sleep(0.05)
+    if leftover or request.session.testsfailed > failed_before:
+        for phone in both:
+            phone.stop_daemon()
+            phone.plug()
+    assert not leftover, f"processes left on the phone: {leftover}"
 
 
 @pytest.fixture(scope="session")

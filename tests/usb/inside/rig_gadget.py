@@ -1,17 +1,20 @@
 """A phone on the guest's USB bus: a genuine adbd behind FunctionFS.
 
 The kernel's `dummy_hcd` is the cable. What Android's init and USB service do is done here: the
-gadget is described in configfs, FunctionFS is mounted for the daemon, and the gadget is bound once
-the daemon has written its descriptors.
+gadget is described in configfs, FunctionFS is mounted for the daemon, and the gadget is bound
+whenever the daemon has written its descriptors: after an error it closes them, at which the kernel
+takes the phone off the bus, and writes them anew.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+import struct
 import subprocess
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -21,12 +24,19 @@ GADGETS = Path("/sys/kernel/config/usb_gadget")
 BUSES = Path("/sys/bus/usb/devices")
 FOLDER = Path("/run/phones")
 PATIENCE_S = 20.0
+BIND_PAUSE_S = 0.05
+
+# Of ELF; see elf(5).
+SHT_DYNSYM = 11
+SHT_GNU_VERSYM = 0x6FFFFFFF
+ANY_VERSION = 1
 
 # Runs as root inside fresh namespaces and stays as their process 1.
 _BOOT = f"""
 ip link set lo up
 mount --make-rprivate /
 mount --bind "$IMAGE" "$ROOT"; cd "$ROOT"
+mount --bind "$ADBD" system/bin/adbd
 mount -t proc proc proc
 mount -t tmpfs -o mode=0755 dev dev
 for device in null zero full random urandom tty; do
@@ -40,7 +50,7 @@ mount -t functionfs -o rmode=0770,fmode=0660,uid={UID_SHELL},gid={UID_SHELL} "$F
 mount -t tmpfs -o mode=0771,size=64m data data
 mkdir -p data/local/tmp; chown {UID_SHELL}:{UID_SHELL} data/local/tmp
 hostname "$FUNCTION"
-unset IMAGE ROOT FUNCTION OLDPWD
+unset IMAGE ADBD ROOT FUNCTION OLDPWD
 while true; do
     chroot --userspec={UID_SHELL}:{UID_SHELL} --groups= . /system/bin/sh -c '
         export PATH=/system/bin ANDROID_ROOT=/system
@@ -64,24 +74,21 @@ class UsbPhone:
         self._gadget = GADGETS / self.name
         self._describe()
         self._process = self._boot()
-        self._was_unplugged = False
+        self._is_plugged = False
+        self._cable = threading.Lock()
+        threading.Thread(target=self._keep_bound, daemon=True).start()
 
     def unplug(self) -> None:
-        """Pull the cable."""
-        self._was_unplugged = True
-        (Path("/sys/class/udc") / self._udc / "soft_connect").write_text("disconnect")
+        """Pull the cable, and wait until the host's side has lost the phone."""
+        with self._cable, suppress(OSError):  # it has left by itself
+            self._is_plugged = False
+            (Path("/sys/class/udc") / self._udc / "soft_connect").write_text("disconnect")
+        self._wait_until_gone()
 
     def plug(self) -> None:
-        """Connect the cable, and wait until the host's side sees the phone.
-
-        After `unplug` adbd starts anew. Built with glibc, it waits for ever for a thread that has
-        ended: `UsbFfsConnection::StopWorker` asks `pthread_kill`, which tells so in Android's libc
-        only.
-        """
-        if self._was_unplugged:
-            self.stop_daemon()
-        self._was_unplugged = False
-        _wait_until(self._bind, f"adbd does not serve {self.name}")
+        """Connect the cable, and wait until the host's side sees the phone."""
+        with self._cable:
+            self._is_plugged = True
         _wait_until(self._is_on_bus, f"{self.name} is not on the bus")
 
     def stop_daemon(self) -> None:
@@ -89,10 +96,19 @@ class UsbPhone:
 
         It starts again, as when debugging is switched on, and comes back with `plug`.
         """
+        with self._cable:
+            self._is_plugged = False
         for process in self._processes():
             if not _is_of_boot(process):
-                os.kill(int(process.name), signal.SIGKILL)
-        _wait_until(lambda: not self._is_bound(), f"{self.name} is still bound")
+                with suppress(ProcessLookupError):
+                    os.kill(int(process.name), signal.SIGKILL)
+        self._wait_until_gone()
+
+    def power_off(self) -> None:
+        """End all that runs on the phone."""
+        self.stop_daemon()
+        self._process.kill()
+        self._process.wait()
 
     def node(self) -> Path:
         """The file in /dev that stands for the plugged phone."""
@@ -156,6 +172,7 @@ class UsbPhone:
                 env={
                     "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
                     "IMAGE": str(require_image()),
+                    "ADBD": str(_adbd()),
                     "ROOT": str(root),
                     "FUNCTION": self.name,
                 },
@@ -164,20 +181,58 @@ class UsbPhone:
                 stderr=log,
             )
 
-    def _bind(self) -> bool:
-        """Offer the gadget to the cable; fails until the daemon has described itself."""
-        with suppress(OSError):
-            (self._gadget / "UDC").write_text(self._udc)
-        return self._is_bound()
+    def _keep_bound(self) -> None:
+        """Offer the gadget to the cable whenever it is there and the daemon serves."""
+        while True:
+            with self._cable, suppress(OSError):  # the daemon has not described itself yet
+                if self._is_plugged and not self._is_bound():
+                    (self._gadget / "UDC").write_text(self._udc)
+            time.sleep(BIND_PAUSE_S)
 
     def _is_bound(self) -> bool:
         return (self._gadget / "UDC").read_text().strip() != ""
+
+    def _wait_until_gone(self) -> None:
+        _wait_until(lambda: not self._is_on_bus(), f"{self.name} is still on the bus")
 
     def _is_on_bus(self) -> bool:
         try:
             return self.node().exists()
         except FileNotFoundError:
             return False
+
+
+def _adbd() -> Path:
+    """Debian's adbd, made to restart its USB as on Android.
+
+    `UsbFfsConnection::StopWorker` waits until `pthread_kill` no longer finds a thread that ended.
+    In glibc it finds it for ever since 2.34, but what is asked for by no version is the older one.
+    """
+    program = bytearray((require_image() / "system" / "bin" / "adbd").read_bytes())
+    for symbol, version_at in _symbol_versions(program):
+        if symbol == b"pthread_kill":
+            struct.pack_into("<H", program, version_at, ANY_VERSION)
+            break
+    else:
+        raise ValueError("adbd does not call pthread_kill: it may need no change any more")
+    path = FOLDER / "adbd"
+    path.write_bytes(program)
+    path.chmod(0o755)
+    return path
+
+
+def _symbol_versions(program: bytearray) -> Iterator[tuple[bytes, int]]:
+    """Each dynamic symbol of a 64-bit ELF file, and where in the file its version stands."""
+    (table,) = struct.unpack_from("<Q", program, 40)
+    size, count = struct.unpack_from("<HH", program, 58)
+    sections = [struct.unpack_from("<2I4Q2I2Q", program, table + n * size) for n in range(count)]
+    (versions,) = (section[4] for section in sections if section[1] == SHT_GNU_VERSYM)
+    (symbols,) = (section for section in sections if section[1] == SHT_DYNSYM)
+    names = sections[symbols[6]][4]
+    for number in range(symbols[5] // symbols[9]):
+        (name,) = struct.unpack_from("<I", program, symbols[4] + number * symbols[9])
+        end = program.index(b"\0", names + name)
+        yield bytes(program[names + name : end]), versions + 2 * number
 
 
 def _command_line(process: Path) -> str:
