@@ -6,6 +6,7 @@ it was.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -92,8 +93,11 @@ def drifted(before: Payload, after: Payload) -> bool:
 
 
 def _built(probe: Probe, folder: Path) -> Path:
-    """The probe's file; made once and used in every session."""
-    path = folder / f"{probe.subject.replace('/', '_')}.tflite"
+    """The probe's file; made once and used in every session.
+
+    Genotypes can be longer than file names and can hold slashes.
+    """
+    path = folder / f"{hashlib.sha256(probe.subject.encode()).hexdigest()}.tflite"
     if not path.exists():
         path.write_bytes(probe.build())
     return path

@@ -80,7 +80,7 @@ class GramSettings:
     sampler: str = "adaptive"
     credit: str = "move"
     propagation: float = 0.5
-    learning_rate: float = 1.0
+    learning_rate: float = 0.3
     temperature_first: float = 0.005
     temperature_last: float = 0.0005
     cost_weight: float = 0.0

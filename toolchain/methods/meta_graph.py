@@ -9,6 +9,7 @@ as the meaning of "graph propagation".
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -93,35 +94,49 @@ class MetaGraph:
         return tuple(dag_of(*one) for one in zip(self.operators, masks, strict=True))
 
     def prune(self, is_within: Callable[[tuple[Dag, ...]], bool]) -> tuple[Dag, ...]:
-        """Remove edges, the weakest first, until the network is within a budget.
+        """Remove edges, the weakest first, until the network is within a budget, then fill it.
 
-        Source: "structure-level pruning" of the abstract; order and stop are our choice: edges of
-        the search's answer go last. The order is the same for all budgets, so that a member of
-        the family has no edge that a larger one lacks. A node that loses all its inputs goes;
-        every stage keeps at least one node.
+        Source: "structure-level pruning" of the abstract; order, stop and filling are our choice.
+        All stages lose edges at the same pace; those of the search's answer go last. A node that
+        loses all its inputs goes; every stage keeps at least one node. Where one edge took much
+        with it, the last removed edges that fit the budget come back.
 
         Args:
             is_within: whether a network keeps the budget.
 
         Returns:
-            The first network that does; the smallest on the way where none does.
+            The network; the smallest on the way where none is within the budget.
         """
         masks = [self._strongest(stage) for stage in range(len(self.weights))]
         dags = self.dags(masks)
-        if is_within(dags):
-            return dags
-        for stage, source, target in self._weakest_first():
-            if not masks[stage][source, target]:
+        removed: list[tuple[int, int, int]] = []
+        for edge in self._weakest_first():
+            if is_within(dags):
+                break
+            changed = self._with(masks, edge, present=False)
+            if changed is None:
                 continue
-            masks[stage][source, target] = False
-            pruned = self.dags(masks)
-            if not pruned[stage].nodes:
-                masks[stage][source, target] = True
-            elif pruned != dags:
-                dags = pruned
-                if is_within(dags):
-                    break
+            removed.append(edge)
+            masks, dags = changed
+        else:
+            return dags
+        for edge in reversed(removed):
+            changed = self._with(masks, edge, present=True)
+            if changed is not None and changed[1] != dags and is_within(changed[1]):
+                masks, dags = changed
         return dags
+
+    def _with(
+        self, masks: list[Mask], edge: tuple[int, int, int], *, present: bool
+    ) -> tuple[list[Mask], tuple[Dag, ...]] | None:
+        """Masks and network with an edge set or removed; None when it is so, or a stage dies."""
+        stage, source, target = edge
+        if masks[stage][source, target] == present:
+            return None
+        changed = [mask.copy() if place == stage else mask for place, mask in enumerate(masks)]
+        changed[stage][source, target] = present
+        dags = self.dags(changed)
+        return (changed, dags) if dags[stage].nodes else None
 
     def _strongest(self, stage: int) -> Mask:
         """The complete DAG, but for the weakest inputs of nodes that have too many."""
@@ -132,26 +147,36 @@ class MetaGraph:
         return mask
 
     def _weakest_first(self) -> Iterator[tuple[int, int, int]]:
-        """(stage, source, target) of all edges; of equals the latest first."""
+        """(stage, source, target) of all edges."""
         edges = [
-            (self._strengths(stage)[source, target], -target, -source, stage)
+            (self._strengths(stage)[source, target], stage, source, target)
             for stage, weights in enumerate(self.weights)
             for target in range(1, len(weights))
             for source in range(target)
         ]
-        for _, target, source, stage in sorted(edges):
-            yield stage, -source, -target
+        for _, *edge in sorted(edges):
+            yield edge[0], edge[1], edge[2]
 
     def _strengths(self, stage: int) -> Array:
-        """Weights, with the answer's edges above all others; [nodes, nodes].
+        """Ranks of the edges' weights in [0, 1), in [1, 2) for the answer's; [nodes, nodes].
 
-        Not probabilities: their bound says how many inputs a node should have, nothing of worth.
+        Ranks, because stages are of different sizes and learned from different moves. Not
+        probabilities: their bound says how many inputs a node should have, nothing of worth. Of
+        equals the later edge is the weaker.
         """
         weights = self.weights[stage]
-        if not self.answer:
-            return weights
-        margin = float(np.ptp(weights)) + 1
-        return weights + margin * self.answer[stage].mask(len(weights))
+        is_kept = self.answer[stage].mask(len(weights)) if self.answer else weights > math.inf
+        strengths = np.zeros_like(weights)
+        for in_answer in (False, True):
+            edges = [
+                (weights[source, target], -target, -source)
+                for target in range(1, len(weights))
+                for source in range(target)
+                if is_kept[source, target] == in_answer
+            ]
+            for place, (_, target, source) in enumerate(sorted(edges)):
+                strengths[-source, -target] = in_answer + place / len(edges)
+        return strengths
 
     def to_json(self) -> dict[str, Any]:
         """Plain values that ``meta_graph_from_json`` reads back."""

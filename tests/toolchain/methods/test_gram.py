@@ -223,7 +223,7 @@ def test_gram_beats_random_search_at_equal_evaluations() -> None:
     settings = GramSettings(
         evaluations=evaluations, warm_up=20, temperature_first=0.002, temperature_last=0.0002
     )
-    for seed in range(16):
+    for seed in range(24):
         appraiser = appraiser_of(WIDE)
         found, _ = search(settings, appraiser, seed=seed, accuracy=noisy_worth(seed))
         drawn = random_search(

@@ -157,32 +157,32 @@ def edges_of(dags: tuple[Dag, ...]) -> set[tuple[int, tuple[int, int]]]:
 
 @pytest.mark.parametrize("answer", ["", "2s0.4s0,2/1s0.3s1.7c1,3"])
 @pytest.mark.parametrize("seed", range(4))
-def test_smaller_members_keep_a_subset_of_the_larger_ones_edges(seed: int, answer: str) -> None:
+def test_members_fill_their_budgets_and_keep_every_stage(seed: int, answer: str) -> None:
     graph = random_graph(seed)
     if answer:
         graph = replace(graph, answer=parse_dags(answer))
-    family = [graph.prune(within_edges(most)) for most in range(28, 0, -1)]
-    for larger, smaller in itertools.pairwise(family):
-        assert edges_of(smaller) <= edges_of(larger)
-        assert all(dag.nodes for dag in smaller)
-        assert max(len(node.sources) for dag in larger for node in dag.nodes) <= 3
-    assert len({join(dags) for dags in family}) > 8
+    whole = len(edges_of(graph.prune(lambda dags: True)))
+    family = {most: graph.prune(within_edges(most)) for most in range(whole, 1, -1)}
+    for most, dags in family.items():
+        assert all(dag.nodes for dag in dags)
+        assert max(len(node.sources) for dag in dags for node in dag.nodes) <= 3
+        assert most - 2 <= len(edges_of(dags)) <= most
+    assert len({join(dags) for dags in family.values()}) > 8
 
 
-def test_pruning_stops_at_the_first_network_within() -> None:
-    graph = random_graph(2)
-    asked: list[str] = []
+def test_an_edge_comes_back_where_a_later_one_took_much_with_it() -> None:
+    weights = np.full((6, 6), -9.0)
+    weights[0, 1], weights[1, 2], weights[2, 3], weights[0, 4], weights[0, 5] = 4, 3, 3.5, 1, 5
+    graph = MetaGraph(("c" * 5,), (np.triu(weights, k=1),), 1)
+    kept = graph.prune(lambda dags: len(dags[0].nodes) <= 3)
+    assert kept[0].genotype == "1c0.4c0.5c0"
 
-    def is_within(dags: tuple[Dag, ...]) -> bool:
-        asked.append(join(dags))
-        return sum(len(dag.edges) for dag in dags) <= 12
 
-    found = graph.prune(is_within)
-    assert asked[-1] == join(found)
-    assert len(set(asked)) == len(asked)
-    counts = [sum(len(dag.edges) for dag in parse_dags(one)) for one in asked]
-    assert counts[-1] <= 12 < min(counts[:-1])
-    assert counts == sorted(counts, reverse=True)
+def test_stages_shrink_at_the_same_pace_whatever_their_weights() -> None:
+    small, large = (np.triu(np.arange(81.0).reshape(9, 9), k=1) * scale for scale in (0.01, 1.0))
+    graph = MetaGraph(("c" * 8, "c" * 8), (small, large), 3)
+    first, second = graph.prune(within_edges(20))
+    assert len(first.edges) == len(second.edges)
 
 
 def test_a_budget_that_admits_everything_keeps_the_strongest_inputs_of_all_nodes() -> None:
@@ -211,11 +211,7 @@ def test_weak_edges_go_before_strong_ones_wherever_their_nodes_stand() -> None:
     assert graph.prune(within_edges(2))[0].genotype == "7c0.8c0"
 
 
-def test_the_answers_edges_go_last_the_weakest_first() -> None:
+def test_the_answers_edges_go_last() -> None:
     graph = replace(random_graph(6), answer=parse_dags("2s0.4s0,2.5c4/1s0.3c1.7c1,3"))
     kept = graph.prune(within_edges(8))
     assert edges_of(kept) == edges_of(graph.answer)
-    smaller = edges_of(graph.prune(within_edges(7)))
-    gone = edges_of(kept) - smaller
-    weakest = min(edges_of(kept), key=lambda one: graph.weights[one[0]][one[1][0], one[1][1]])
-    assert weakest in gone
