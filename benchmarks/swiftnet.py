@@ -140,15 +140,18 @@ def _members(
     """Networks for one budget: pruned by weight, pruned at random, the answer made narrower."""
     model, budget = LatencyModel(table), config.budget
     appraiser = Appraiser(space=SPACE, model=model, budget=budget)
-    yield "pruned", SPACE, prune_to_budget(meta_graph, appraiser).genotype
+    yield "pruned", SPACE, prune_to_budget(meta_graph, appraiser).candidate.genotype
     by_weight = replace(meta_graph, answer=())
-    yield "pruned-by-weight-alone", SPACE, prune_to_budget(by_weight, appraiser).genotype
+    yield "pruned-by-weight-alone", SPACE, prune_to_budget(by_weight, appraiser).candidate.genotype
     rng = np.random.default_rng([seed, 1])
     noise = tuple(rng.normal(size=weights.shape) for weights in meta_graph.weights)
+    at_random = replace(meta_graph, weights=noise, answer=())
     yield (
         "pruned-at-random",
         SPACE,
-        prune_to_budget(replace(meta_graph, weights=noise, answer=()), appraiser).genotype,
+        prune_to_budget(
+            replace(meta_graph, weights=noise, answer=()), appraiser
+        ).candidate.genotype,
     )
     limit_ms = appraiser.budget.limit_ms if appraiser.budget else 0.0
     scale = min(1.0, (limit_ms / answer["best"]["p95_ms"]) ** 0.5)  # MACs go with its square

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from latency_tables.budget import Budget
 from latency_tables.table import LatencyTable
@@ -66,9 +66,10 @@ def prune(
         with member_run.locked():
             answers[folder] = choose(
                 member_run,
-                member,
+                member.candidate,
                 meta_graph=search["meta_graph"],
                 pruned_from=str(run.path.resolve()),
+                kept=join(member.kept),
             )
     return answers
 
@@ -86,18 +87,30 @@ def meta_graph_of(search: Mapping[str, Any], run: RunDirectory) -> MetaGraph:
     return meta_graph_from_json(search["meta_graph"])
 
 
-def prune_to_budget(meta_graph: MetaGraph, appraiser: Appraiser) -> Candidate:
-    """The meta-graph's network for the appraiser's budget and limits, not evaluated.
+class Member(NamedTuple):
+    """A network of a family.
+
+    Attributes:
+        candidate: the network, not evaluated.
+        kept: what it keeps of the meta-graph, at the meta-graph's own nodes.
+    """
+
+    candidate: Candidate
+    kept: tuple[Dag, ...]
+
+
+def prune_to_budget(meta_graph: MetaGraph, appraiser: Appraiser) -> Member:
+    """The meta-graph's network for the appraiser's budget and limits.
 
     Raises:
-        BudgetUnreachable: not even what is left at the end is within them.
+        BudgetUnreachable: not even the smallest is within them.
     """
 
     def candidate_of(dags: tuple[Dag, ...]) -> Candidate:
         return appraiser.appraise(join([dag.renumbered() for dag in dags]))
 
-    dags = meta_graph.prune(lambda dags: appraiser.admits(candidate_of(dags)))
-    member = candidate_of(dags)
-    if not appraiser.admits(member):
-        raise appraiser.unreachable([member])
-    return member
+    kept = meta_graph.prune(lambda dags: appraiser.admits(candidate_of(dags)))
+    candidate = candidate_of(kept)
+    if not appraiser.admits(candidate):
+        raise appraiser.unreachable([candidate])
+    return Member(candidate, kept)

@@ -12,10 +12,10 @@ from latency_tables.budget import Budget
 from latency_tables.errors import KernelMissing
 from toolchain import pipeline
 from toolchain.errors import BudgetUnreachable, RunUnusable
-from toolchain.family import meta_graph_of, prune
+from toolchain.family import meta_graph_of, prune, prune_to_budget
 from toolchain.methods.limits import Limits
 from toolchain.run_dir import RunDirectory
-from toolchain.spaces.dag import Dag, join, parse_dags
+from toolchain.spaces.dag import Dag, parse_dags
 
 LIMIT_MS = middle_ms(SWIFTNET)
 SHARES = (1.6, 1.3, 1.15, 1.0, 0.95)
@@ -77,11 +77,7 @@ def kept(run: RunDirectory, budget: Budget) -> Edges:
     meta_graph = meta_graph_of(pipeline.found(run), run)
     config = small_config("gram", budget=budget)
     appraiser = pipeline.make_appraiser(config, table_of(SWIFTNET))
-
-    def is_within(dags: tuple[Dag, ...]) -> bool:
-        return appraiser.admits(appraiser.appraise(join([dag.renumbered() for dag in dags])))
-
-    return edges_of(meta_graph.prune(is_within))
+    return edges_of(prune_to_budget(meta_graph, appraiser).kept)
 
 
 def test_at_the_searchs_own_budget_the_member_holds_the_answer(searched: RunDirectory) -> None:

@@ -16,7 +16,7 @@ from toolchain.graph import Graph
 from toolchain.methods.meta_graph import MetaGraph, meta_graph_from_json
 from toolchain.pipeline import BENCHMARK, SEARCH, TEST, TRAINING
 from toolchain.run_dir import TABLE, RunDirectory
-from toolchain.spaces.dag import Dag, join
+from toolchain.spaces.dag import Dag, parse_dags
 from toolchain.spaces.space import make_space
 
 CARD = "network.json"
@@ -83,12 +83,8 @@ class Content:
     @property
     def kept(self) -> tuple[Dag, ...]:
         """What a pruned answer keeps of the meta-graph; empty where it was not pruned."""
-        meta_graph, best = self.meta_graph, self.best
-        if meta_graph is None or best is None or self.pruned_from is None:
-            return ()
-        return meta_graph.prune(
-            lambda dags: join([dag.renumbered() for dag in dags]) == best["genotype"]
-        )
+        kept = self.search.get("kept") if self.search else None
+        return parse_dags(kept) if kept else ()
 
     @property
     def walk(self) -> list[Record]:
