@@ -146,13 +146,7 @@ def _members(
     rng = np.random.default_rng([seed, 1])
     noise = tuple(rng.normal(size=weights.shape) for weights in meta_graph.weights)
     at_random = replace(meta_graph, weights=noise, answer=())
-    yield (
-        "pruned-at-random",
-        SPACE,
-        prune_to_budget(
-            replace(meta_graph, weights=noise, answer=()), appraiser
-        ).candidate.genotype,
-    )
+    yield "pruned-at-random", SPACE, prune_to_budget(at_random, appraiser).candidate.genotype
     limit_ms = appraiser.budget.limit_ms if appraiser.budget else 0.0
     scale = min(1.0, (limit_ms / answer["best"]["p95_ms"]) ** 0.5)  # MACs go with its square
     yield "narrowed", replace(SPACE, channel_scale=scale), answer["best"]["genotype"]
