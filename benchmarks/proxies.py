@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,20 +21,27 @@ import numpy as np
 import torch
 from machine import report
 from scipy import stats
+from supernet import Supernet
 
 from latency_tables.model import LatencyModel
 from latency_tables.store import load_table
 from toolchain.executors import ProcessExecutor
 from toolchain.methods.candidate import Appraiser, Candidate
 from toolchain.module import GraphModule
+from toolchain.spaces.dag import parse_dags
 from toolchain.spaces.swiftnet import SwiftNetSpace
 from toolchain.tasks import load_task
 from toolchain.tasks.classification import ClassificationData
+from toolchain.train.epoch import evaluate, place, train_epoch
 from toolchain.train.proxy import ProxySettings, evaluate_proxy
-from toolchain.train.recipe import TrainSettings
+from toolchain.train.recipe import TrainSettings, build_optimizer, initialize
 
 SPACE = SwiftNetSpace(nodes=(8, 10, 12))
 REFERENCE = "reference"
+SHARED = "shared weights, 12 epochs of 10,000"
+POOL = 2000
+POOL_BAND_MS = (0.06, 0.11)
+"""What the network that shares its weights is trained on."""
 
 
 def settings() -> Mapping[str, ProxySettings]:
@@ -76,6 +84,11 @@ def main() -> None:
     done = {(one["genotype"], one["proxy"]): one for one in read(journal)}
     jobs = [(one.genotype, name) for name in settings() for one in candidates]
     data = load_task(options.task, options.data, None)
+    if (candidates[0].genotype, SHARED) not in done:
+        records = train_shared(options, candidates, data)
+        done |= {(one["genotype"], SHARED): one for one in records}
+        with journal.open("a") as file:
+            file.writelines(json.dumps(record) + "\n" for record in records)
     with ProcessExecutor(options.workers, partial(prepare, data, options.seed)) as executor:
         missing = [job for job in jobs if job not in done]
         for index, record in executor.map(train, missing):
@@ -85,10 +98,10 @@ def main() -> None:
     figures = {
         "data": data.name,
         "networks": len(candidates),
-        "proxies": {name: compare(name, candidates, done) for name in settings()},
+        "proxies": {name: compare(name, candidates, done) for name in (*settings(), SHARED)},
         "free": {
-            name: correlation([getattr(one, name) for one in candidates], candidates, done)
-            for name in ("params", "macs", "p50_ms")
+            name: correlation([value(one) for one in candidates], candidates, done)
+            for name, value in FREE.items()
         },
         "records": list(done.values()),
         "options": {key: str(value) for key, value in vars(options).items()},
@@ -102,15 +115,77 @@ def networks(options: argparse.Namespace) -> list[Candidate]:
     appraiser = Appraiser(space=SPACE, model=LatencyModel(load_table(options.table)))
     if known.exists():
         return [appraiser.appraise(genotype) for genotype in json.loads(known.read_text())]
-    rng = np.random.default_rng(options.seed)
-    low_ms, high_ms = options.band_ms
-    found: dict[str, Candidate] = {}
-    while len(found) < options.networks:
+    found = draw(appraiser, np.random.default_rng(options.seed), options.networks, options.band_ms)
+    known.write_text(json.dumps(found))
+    return [appraiser.appraise(genotype) for genotype in found]
+
+
+def draw(
+    appraiser: Appraiser, rng: np.random.Generator, count: int, band_ms: Sequence[float]
+) -> list[str]:
+    """Random networks whose predicted latency is within a band."""
+    found: dict[str, None] = {}
+    while len(found) < count:
         candidate = appraiser.appraise(SPACE.sample(rng))
-        if low_ms <= candidate.p50_ms <= high_ms:
-            found[candidate.genotype] = candidate
-    known.write_text(json.dumps(list(found)))
-    return list(found.values())
+        if band_ms[0] <= candidate.p50_ms <= band_ms[1]:
+            found[candidate.genotype] = None
+    return list(found)
+
+
+def separable(candidate: Candidate) -> float:
+    """Inputs of separable convolutions, all together."""
+    nodes = [node for dag in parse_dags(candidate.genotype) for node in dag.nodes]
+    return sum(len(node.sources) for node in nodes if node.operator == "s")
+
+
+FREE: Mapping[str, Callable[[Candidate], float]] = {
+    "parameters": lambda one: one.params,
+    "MACs": lambda one: one.macs,
+    "predicted ms": lambda one: one.p50_ms,
+    "inputs of separable convolutions": separable,
+}
+"""What ranks networks without any training."""
+
+
+def train_shared(
+    options: argparse.Namespace, candidates: list[Candidate], data: ClassificationData
+) -> list[dict[str, Any]]:
+    """Train one network that shares its weights with all, then measure each with its part."""
+    torch.set_num_threads(1)
+    begun_s = time.process_time()
+    appraiser = Appraiser(space=SPACE, model=LatencyModel(load_table(options.table)))
+    pool = draw(appraiser, np.random.default_rng(options.seed + 1), POOL, POOL_BAND_MS)
+    training, validation = data.split(
+        validation_per_class=500, train_per_class=1000, seed=options.seed
+    )
+    order = torch.randperm(len(validation), generator=torch.Generator().manual_seed(options.seed))
+    shuffled = validation.select(order)  # batch norm takes the batch's statistics
+    recipe = TrainSettings(epochs=12)
+    supernet = Supernet(SPACE, pool)
+    initialize(supernet, seed=options.seed)
+    place(supernet, "cpu")
+    optimizer = build_optimizer(supernet, recipe)
+    for epoch in range(recipe.epochs):
+        for _ in train_epoch(
+            supernet, optimizer, training, recipe, seed=options.seed, epoch=epoch
+        ):
+            pass
+    share_s = (time.process_time() - begun_s) / len(candidates)
+    records = []
+    for candidate in candidates:
+        begun_s = time.process_time()
+        supernet.genotype = candidate.genotype
+        accuracy = evaluate(supernet, shuffled).accuracy
+        cpu_s = round(share_s + time.process_time() - begun_s, 2)
+        records.append(
+            {
+                "genotype": candidate.genotype,
+                "proxy": SHARED,
+                "accuracy": accuracy,
+                "cpu_s": cpu_s,
+            }
+        )
+    return records
 
 
 _prepared: tuple[ClassificationData, int] | None = None

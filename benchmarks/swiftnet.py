@@ -42,7 +42,7 @@ from toolchain.tasks.classification import ClassificationData
 from toolchain.train.proxy import ProxySettings
 from toolchain.train.recipe import TrainSettings
 
-SPACE = SwiftNetSpace(nodes=(8, 10, 12))
+SPACE = SwiftNetSpace(nodes=(16, 16, 16))
 BASELINES = MobileNetSpace(widths=(0.25, 0.35, 0.5, 0.75))
 FAMILY = (0.55, 0.65, 0.75, 0.85, 1.0)
 """Budgets of the family, as shares of the search's."""
