@@ -170,7 +170,7 @@ class Conditions:
                 raise
             except DeviceError as error:
                 if not isinstance(error, DeviceUnreachable) or time.monotonic() > deadline:
-                    raise self._not_restored(error.what) from error
+                    raise self._not_restored(error.what, error.remedy) from error
 
     def _restore_originals(self) -> None:
         """Put everything back and delete the record; keep of it what refuses."""
@@ -193,9 +193,11 @@ class Conditions:
                 reasons[name] = error.what
         return reasons
 
-    def _not_restored(self, reason: str) -> ConditionsNotRestored:
+    def _not_restored(self, reason: str, remedy: str = "") -> ConditionsNotRestored:
         changed = ", ".join(f"{name} (was {was})" for name, was in self._originals.items())
-        return ConditionsNotRestored(self._device.serial, f"left changed: {changed}: {reason}")
+        remedies = [*filter(None, [remedy]), ConditionsNotRestored.default_remedy]
+        what = f"left changed: {changed}: {reason}"
+        return ConditionsNotRestored(self._device.serial, what, "; ".join(remedies))
 
     def _write_record(self) -> None:
         """Store the originals on the phone, all at once or not at all."""

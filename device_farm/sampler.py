@@ -17,6 +17,7 @@ from device_farm.device import CommandResult
 from device_farm.thermal import ThermalState, ThrottlingStatus, parse_thermal, parse_zones
 
 _MARKER = "@pocketnas-samples"
+_EARLY = "@pocketnas-early"
 _SECTION = re.compile(r"^@(before|during|after)$", re.MULTILINE)
 _READING = re.compile(
     r"^\S*/(policy\d{1,4})/(related_cpus|scaling_cur_freq|scaling_max_freq|stats/time_in_state):"
@@ -30,7 +31,9 @@ _THROTTLED = 0.95
 # Works in mksh, which is Android's shell, and in dash. File descriptor 3 is the command's standard
 # error, so that what shells and tools complain about stays out of it. The loop keeps its samples
 # in a variable until the command has ended. A signal tells it at once; but a new subshell of mksh
-# loses those that come before its trap is set, and the shell around it may have been killed.
+# loses those that come before its trap is set, and the shell around it may have been killed. A
+# loop that ends without a signal may be faster than the marker, so it says so. Each echo is one
+# write.
 _SCRIPT = """\
 exec 3>&2 2>/dev/null
 clocks= states=
@@ -69,14 +72,15 @@ $(grep -H '' $clocks /dev/null)"
         wait $pause
     done
     trap '' TERM
-    echo "$seen"
+    echo "
+{early}$seen"
 ) &
 sampler=$!
 wait $command
 code=$?
-echo
-echo {marker}
-echo "$before"
+echo "
+{marker}
+$before"
 kill -TERM $sampler
 wait $sampler
 read_all after
@@ -137,7 +141,7 @@ def sampled(command: str, cpus: Sequence[int]) -> str:
         cpus: The CPUs that it runs on, whose clocks matter; empty for all.
     """
     pattern = "|".join(str(int(cpu)) for cpu in cpus) or "*"
-    return _SCRIPT.format(command=shlex.quote(command), cpus=pattern, marker=_MARKER)
+    return _SCRIPT.format(command=shlex.quote(command), cpus=pattern, marker=_MARKER, early=_EARLY)
 
 
 def split(result: CommandResult) -> tuple[CommandResult, RunConditions]:
@@ -148,7 +152,12 @@ def split(result: CommandResult) -> tuple[CommandResult, RunConditions]:
     stdout, marker, samples = result.stdout.rpartition(f"\n{_MARKER}\n".encode())
     if not marker:
         return result, RunConditions()
-    conditions = parse_samples(samples.decode(errors="backslashreplace"))
+    written, is_early, early = stdout.rpartition(f"\n{_EARLY}\n".encode())
+    if is_early:
+        stdout = written
+    conditions = parse_samples(
+        (early * bool(is_early) + samples).decode(errors="backslashreplace")
+    )
     return replace(result, stdout=stdout), conditions
 
 

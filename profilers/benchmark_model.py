@@ -7,6 +7,7 @@ of the phone could spoil: `install` may be called again at any time.
 from __future__ import annotations
 
 import logging
+import math
 import re
 import shlex
 
@@ -30,6 +31,9 @@ _FLAG = re.compile(r"^[ \t]*--([a-z][a-z0-9_]{0,63})=", re.MULTILINE)
 _VERSION = re.compile(
     r"\b(?:LiteRT|TensorFlow Lite|TFLite)[ _]version:? ?([0-9][\w.+-]{0,31})", re.I
 )
+# TFLite's builds take the wall clock (gettimeofday), which somebody may set meanwhile; LiteRT's
+# take a steady one.
+_NEGATIVE_TIME = re.compile(r"\b(?:first|curr|min|max|avg)=(-[0-9][0-9.e+]{0,63})")
 _UNCONSUMED = re.compile(r"Unconsumed cmdline flags: ([^\n]*--[^\n]*)")
 
 
@@ -100,7 +104,9 @@ class BenchmarkModel:
         command = self.command(remote_model, options)
         return self.read(self._device.run(command, timeout_s=timeout_s), options)
 
-    def read(self, result: CommandResult, options: BenchmarkOptions) -> BenchmarkOutput:
+    def read(
+        self, result: CommandResult, options: BenchmarkOptions, *, lasted_s: float = math.inf
+    ) -> BenchmarkOutput:
         """Read the output of a run, if it may be believed.
 
         A delegate that took only a part of the model is no failure; the output tells of it.
@@ -108,6 +114,7 @@ class BenchmarkModel:
         Args:
             result: Of the line that `command` gave.
             options: The same.
+            lasted_s: How long it ran at most, by this machine's steady clock.
 
         Raises:
             ToolKilled: The device killed it.
@@ -128,6 +135,7 @@ class BenchmarkModel:
             )
         output = parse_output(text)
         self._require_delegate(output, options)
+        self._require_steady_clock(text, output, lasted_s)
         self._require_runs(output, options)
         return output
 
@@ -176,6 +184,16 @@ class BenchmarkModel:
             raise self._failure(
                 FailureCause.CPU_FALLBACK, f"delegate {options.delegate}; only XNNPACK took part"
             )
+
+    def _require_steady_clock(self, text: str, output: BenchmarkOutput, lasted_s: float) -> None:
+        """Refuse times that cannot be."""
+        if negative := _NEGATIVE_TIME.search(text):
+            raise self._failure(FailureCause.CLOCK_SET, f"a time of {negative[1]} us")
+        phases = [phase for phase in (output.warmup, output.timed) if phase is not None]
+        longest_ms = max((max(phase.max_ms or 0, phase.mean_ms) for phase in phases), default=0)
+        if longest_ms > 1000 * lasted_s:
+            detail = f"a run of {longest_ms:g} ms within {lasted_s:.1f} s"
+            raise self._failure(FailureCause.CLOCK_SET, detail)
 
     def _require_runs(self, output: BenchmarkOutput, options: BenchmarkOptions) -> None:
         if output.timed is None:

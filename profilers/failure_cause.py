@@ -119,6 +119,11 @@ class FailureCause(Enum):
         "the time limit ended the runs early",
         "allow more seconds, or ask for fewer runs",
     )
+    CLOCK_SET = (
+        FailureScope.RUN,
+        "the phone's clock was set during the runs, and this build times them by it",
+        "switch automatic date and time off for the while, or give a newer benchmark_model",
+    )
     NO_TIMES = (
         FailureScope.RUN,
         "benchmark_model printed no times",

@@ -53,18 +53,23 @@ class Patience:
             try:
                 return task()
             except DeviceUnreachable as error:
-                _log.warning("%s; waiting for it", error)
-                self._wait(set_up)
+                self._wait(set_up, error)
         return task()
 
-    def _wait(self, set_up: Callable[[], None]) -> None:
+    def _wait(self, set_up: Callable[[], None], loss: DeviceUnreachable) -> None:
+        """Say why the device is away, each reason once: a user may have to lend a hand."""
         deadline = time.monotonic() + self._limit_s
+        told: set[str] = set()
         while True:
+            if str(loss) not in told:
+                _log.warning("%s; waiting for it", loss)
+                told.add(str(loss))
             try:
                 self._device.wait_until_reachable(_WAIT_S)
                 set_up()
-            except DeviceUnreachable:
+            except DeviceUnreachable as error:
                 if time.monotonic() > deadline or self._cancelled.is_set():
                     raise
+                loss = error
             else:
                 return

@@ -201,8 +201,9 @@ class PhoneRunner:
         self._files.send([path])
         command = self._tool.command(self._files.path(path), options)
         wrapped = sampled(command, self._cpus)
+        start_s = time.monotonic()
         result, self._last = split(self._device.run(wrapped, timeout_s=_SESSION_TIMEOUT_S))
-        return self._tool.read(result, options)
+        return self._tool.read(result, options, lasted_s=time.monotonic() - start_s)
 
     def _disturbed(self) -> float:
         """1 for a throttled session, against the highest clock seen; else 0."""

@@ -29,10 +29,11 @@ _READ_BYTES = 1 << 16
 # Any other could smuggle a request: the server splits `host-serial:SERIAL:features` at colons,
 # and a phone chooses its serial, such as `x:forward:tcp:1234;tcp`.
 _PLAIN_SERIAL = re.compile(r"[^:]+(:[0-9]{1,5})?")
+_ADDRESS = re.compile(r"[\w.-]+:[0-9]{1,5}", re.ASCII)
 # What the server says, in the order in which to look for it.
 _REFUSALS: tuple[tuple[str, type[DeviceError]], ...] = (
     ("unauthorized", DeviceUnauthorized),
-    ("still authorizing", DeviceUnauthorized),
+    ("still authorizing", DeviceOffline),  # for a moment, also with a phone that trusts it
     ("permission", DevicePermissionDenied),
     ("not found", DeviceNotFound),
     ("no devices", DeviceNotFound),
@@ -212,5 +213,8 @@ def _refuse(serial: str, request: bytes, text: str) -> NoReturn:
     """Raise the error that the server's own text stands for."""
     for words, kind in _REFUSALS:
         if words in text:
-            raise kind(serial, f"adb server: {text}")
+            # a server that was started anew has forgotten the phones in the network
+            is_forgotten = kind is DeviceNotFound and _ADDRESS.fullmatch(serial)
+            remedy = f"connect it again with `adb connect {serial}`" if is_forgotten else None
+            raise kind(serial, f"adb server: {text}", remedy)
     raise ServiceRefused(serial, f"adb server refuses {request!r}: {text}")

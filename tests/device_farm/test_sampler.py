@@ -40,6 +40,17 @@ SAMPLES = (
 )
 
 
+@pytest.mark.parametrize("seen", ["", f"\n@during\n{clocks(2_000_000, 2_600_000)}"])
+def test_a_loop_that_ends_before_the_command_is_waited_for_leaves_its_output_alone(
+    seen: str,
+) -> None:
+    before = f"@before\n{clocks(500_000, 500_000)}{CPUS}"
+    stdout = f"out\n@pocketnas-early{seen}\n\n@pocketnas-samples\n{before}@after\n"
+    result, conditions = split(CommandResult(stdout=stdout.encode(), stderr=b"", exit_code=0))
+    assert result.stdout == b"out"
+    assert conditions.samples == (2 if seen else 1)
+
+
 def test_samples_give_clock_and_heat() -> None:
     conditions = parse_samples(SAMPLES)
     assert conditions == RunConditions(

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -15,12 +12,12 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))  # the rig's own modules, in any import mode
 
 from rig_front import Front
-from rig_image import Adb, RigUnavailable, adb_command, require_image
-from rig_phone import DIES_WITH_US, PORT, StandInPhone
+from rig_image import Adb, RigUnavailable
+from rig_phone import PORT, StandInPhone
+from rig_server import RigServer
 
 from device_farm.adb import AdbPhone, AdbServer, TcpRoute
 from device_farm.adb.keys import AdbKey
-from device_farm.errors import DeviceUnreachable
 
 
 @pytest.fixture(scope="session")
@@ -80,42 +77,21 @@ def server_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def adb_server(running_phone: StandInPhone, server_home: Path) -> Iterator[AdbServer]:
+def rig_server(running_phone: StandInPhone, server_home: Path) -> Iterator[RigServer]:
+    with RigServer(server_home) as rig_server:
+        yield rig_server
+
+
+@pytest.fixture(scope="session")
+def adb_server(rig_server: RigServer) -> AdbServer:
     """Debian's adb server, apart from any that this machine may run."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        server = AdbServer(port=free.getsockname()[1])
-    adb = [*adb_command(require_image()), "-P", str(server.port)]
-    command = [*DIES_WITH_US, *adb, "nodaemon", "server"]
-    environment = {"HOME": str(server_home), "PATH": os.defpath}
-    process = subprocess.Popen(
-        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        try:
-            server.devices(1)
-            break
-        except DeviceUnreachable:
-            time.sleep(0.05)
-    yield server
-    process.kill()
-    process.wait()
+    return rig_server.server
 
 
 @pytest.fixture
-def adb(adb_server: AdbServer, server_home: Path) -> Adb:
+def adb(rig_server: RigServer) -> Adb:
     """Debian's adb client: `adb("shell", "id")`."""
-
-    def call(*arguments: str) -> subprocess.CompletedProcess[bytes]:
-        return subprocess.run(
-            [*adb_command(require_image()), "-P", str(adb_server.port), *arguments],
-            env={"HOME": str(server_home), "PATH": os.defpath},
-            capture_output=True,
-            timeout=30,
-            check=False,
-        )
-
-    return call
+    return rig_server.call
 
 
 @pytest.fixture

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
-from rig_benchmark import build
+from rig_benchmark import build, configure
 from rig_front import Front
 from rig_image import RigUnavailable
 from rig_phone import StandInPhone
+from rig_server import RigServer
 
-from device_farm.adb import AdbPhone
-from device_farm.errors import ConditionsNotRestored, DeviceUnreachable
+from device_farm.adb import AdbPhone, ServerRoute
+from device_farm.errors import (
+    AdbServerUnreachable,
+    CommandTimeout,
+    ConditionsNotRestored,
+    DeviceUnreachable,
+)
 from device_farm.info import read_info
 from latency_tables.table import LatencyTable
 from profilers.benchmark import benchmark, benchmark_settings
@@ -35,7 +43,7 @@ pytestmark = pytest.mark.phone
 
 SPACE = make_space(
     "shrinkcnn",
-    {"nodes": 3, "base_width": 8, "stem_channels": 16, "input_shape": (1, 16, 16)},
+    {"nodes": 3, "base_width": 8, "stem_channels": 16, "input_shape": (1, 48, 48)},
 )
 SETTINGS = ProfileSettings(sessions=1, runs=10, warmup=2)
 
@@ -63,6 +71,19 @@ def network(pool: list[Probe], tmp_path: Path) -> Path:
     return path
 
 
+@pytest.fixture
+def own_server(stand_in: StandInPhone, server_home: Path) -> Iterator[RigServer]:
+    """An adb server that holds the phone, for one test to kill."""
+    with RigServer(server_home) as rig_server:
+        assert b"connected" in rig_server.call("connect", stand_in.serial).stdout
+        yield rig_server
+
+
+@pytest.fixture
+def served(own_server: RigServer, stand_in: StandInPhone) -> AdbPhone:
+    return AdbPhone(ServerRoute(serial=stand_in.serial, server=own_server.server))
+
+
 @contextmanager
 def running(phone: AdbPhone, binary: Path, patience_s: float = 30.0) -> Iterator[PhoneRunner]:
     info = read_info(phone)
@@ -73,6 +94,30 @@ def running(phone: AdbPhone, binary: Path, patience_s: float = 30.0) -> Iterator
 
 def profiled(runner: PhoneRunner, pool: list[Probe], path: Path) -> LatencyTable:
     return profile_table(pool, runner, path, SETTINGS, space="small", seed=1, resume=False)
+
+
+def rows_of(table: LatencyTable, path: Path) -> list[tuple[str, int]]:
+    """Subject and session of each row in the journal of a profile."""
+    identity = {f"target.{name}": str(value) for name, value in table.target.to_json().items()}
+    identity |= {"settings.sessions": "1", "settings.runs": "10", "settings.warmup": "2"}
+    with Journal.open(path, {**identity, "space": "small", "seed": "1"}, resume=True) as journal:
+        return [(row.subject, row.session) for row in journal.rows()]
+
+
+def wait_for_a_run(stand_in: StandInPhone) -> None:
+    """Return while benchmark_model runs a network."""
+    deadline = time.monotonic() + 30
+    while not any("--graph=" in line for line in stand_in.commands()):
+        assert time.monotonic() < deadline, "no network runs"
+        time.sleep(0.01)
+
+
+def wait_for_words(caplog: pytest.LogCaptureFixture, words: str) -> None:
+    """Return once something was logged that the user has to act upon."""
+    deadline = time.monotonic() + 30
+    while words not in caplog.text:
+        assert time.monotonic() < deadline, f"nobody said {words!r}"
+        time.sleep(0.01)
 
 
 def test_the_target_says_what_was_measured_and_how(phone: AdbPhone, binary: Path) -> None:
@@ -200,6 +245,109 @@ def lose_for_good(front: Front, fronted: AdbPhone, binary: Path, network: Path) 
         runner.latencies(network, runs=5, warmup=1)
 
 
+def test_an_adb_server_that_stays_away_is_given_up_with_the_remedy(
+    own_server: RigServer,
+    served: AdbPhone,
+    binary: Path,
+    network: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with pytest.raises(ConditionsNotRestored, match=r"changed: .*adb start-server`.*next") as told:
+        lose_the_server_for_good(own_server, served, binary, network)
+    assert "\n" not in str(told.value)
+    assert isinstance(told.value.__context__, AdbServerUnreachable)
+    said = [record.getMessage() for record in caplog.records if "waiting" in record.message]
+    assert len(said) == len(set(said))
+    assert "adb start-server" in said[-1]  # while there is still time to do it
+
+
+def lose_the_server_for_good(
+    own_server: RigServer, served: AdbPhone, binary: Path, network: Path
+) -> None:
+    with running(served, binary, patience_s=1.0) as runner:
+        runner.prepare([network])
+        own_server.kill()
+        runner.latencies(network, runs=5, warmup=1)
+
+
+def test_a_profile_outlives_the_death_of_the_adb_server(
+    own_server: RigServer,
+    served: AdbPhone,
+    stand_in: StandInPhone,
+    binary: Path,
+    pool: list[Probe],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with running(served, binary) as runner, ThreadPoolExecutor(1) as pool_of_one:
+        profiling = pool_of_one.submit(profiled, runner, pool, tmp_path / "served.table")
+        for _ in range(3):
+            wait_for_a_run(stand_in)
+            own_server.kill()
+            time.sleep(0.5)
+            own_server.start()
+            wait_for_words(caplog, f"adb connect {stand_in.serial}")  # until then it is unknown
+            own_server.call("connect", stand_in.serial)
+            caplog.clear()
+        table = profiling.result()
+    assert set(table) == space_kernels(SPACE)
+    keys = rows_of(table, tmp_path / "served.table.journal")
+    assert len(keys) == len(set(keys))
+
+
+# TFLite's builds time by the wall clock, and those before v3 tell no median.
+@pytest.mark.parametrize(("family", "jump_s"), [("v2", 3600), ("v2", -0.5), ("v3", -3600)])
+def test_a_phone_whose_clock_is_set_is_measured_again(
+    phone: AdbPhone,
+    stand_in: StandInPhone,
+    binary: Path,
+    network: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    family: str,
+    jump_s: float,
+) -> None:
+    monkeypatch.setattr("profilers.phone._SESSION_TIMEOUT_S", 3.0)  # set back, the tool runs on
+    clock = stand_in.state / "clock"
+    dice = random.Random(3)
+
+    def set_clock() -> None:
+        for times in range(1, 6):
+            wait_for_a_run(stand_in)
+            time.sleep(dice.uniform(0.25, 0.45))
+            clock.with_suffix(".partial").write_text(f"{times * jump_s}\n")
+            clock.with_suffix(".partial").replace(clock)
+            time.sleep(1.0)
+
+    setter = threading.Thread(target=set_clock)
+    configure(stand_in.state, family=family)
+    try:
+        with running(phone, binary) as runner:
+            runner.prepare([network])
+            calm_ms = runner.latencies(network, runs=5, warmup=1).samples_ms[0]
+            setter.start()
+            while setter.is_alive():
+                session = runner.latencies(network, runs=5, warmup=1)
+                assert 0.3 < session.samples_ms[0] / calm_ms < 3
+    finally:
+        setter.join()
+        clock.unlink()
+        configure(stand_in.state)
+
+
+def test_this_machines_clock_may_jump(
+    phone: AdbPhone, binary: Path, network: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, jumps = time.time, itertools.cycle([0, 3600, -3600])
+    monkeypatch.setattr(time, "time", lambda: now() + next(jumps))
+    start = time.monotonic()
+    with running(phone, binary) as runner:
+        runner.prepare([network])
+        assert runner.latencies(network, runs=5, warmup=1).runs >= 5
+    with pytest.raises(CommandTimeout):
+        phone.run("sleep 77", timeout_s=1)
+    assert time.monotonic() - start < 20
+
+
 @pytest.mark.slow
 def test_a_profile_survives_twenty_cuts_with_every_row_once(
     phone: AdbPhone,
@@ -238,9 +386,5 @@ def test_a_profile_survives_twenty_cuts_with_every_row_once(
         if undisturbed[kernel].median_ms > 0.002
     ]
     assert 0.7 < float(np.median(ratios)) < 1.4
-    path = tmp_path / "cut.table.journal"
-    identity = {f"target.{name}": str(value) for name, value in table.target.to_json().items()}
-    identity |= {"settings.sessions": "1", "settings.runs": "10", "settings.warmup": "2"}
-    with Journal.open(path, {**identity, "space": "small", "seed": "1"}, resume=True) as journal:
-        keys = [(row.subject, row.session) for row in journal.rows()]
+    keys = rows_of(table, tmp_path / "cut.table.journal")
     assert len(keys) == len(set(keys))

@@ -94,6 +94,14 @@ def test_debians_adb_agrees(adb: Adb, server_serial: str, phone: AdbPhone, tmp_p
     assert digest == hashlib.sha256(source.read_bytes()).hexdigest()
 
 
+def test_a_server_that_has_forgotten_a_phone_in_the_network_is_told_it_again(
+    adb_server: AdbServer,
+) -> None:
+    route = ServerRoute(serial="10.98.251.2:5555", server=adb_server)
+    with pytest.raises(DeviceNotFound, match=r"not found; .*`adb connect 10\.98\.251\.2:5555`"):
+        AdbPhone(route).run("true", timeout_s=10)
+
+
 @pytest.mark.parametrize("serial", ["nobody", "a;reboot", "$(id)", "../..", "\x1b[2J", "x" * 300])
 def test_an_odd_serial_is_only_not_found(adb_server: AdbServer, serial: str) -> None:
     with pytest.raises(DeviceNotFound) as caught:

@@ -229,6 +229,26 @@ def test_more_runs_than_asked_are_no_failure(installed: Installed) -> None:
     run(model, BenchmarkOptions(min_seconds=0.2))
 
 
+@pytest.mark.parametrize(
+    ("was", "reads", "says_so"),
+    [
+        ("max=2300", "max=3600002300", "a run of 3.6e+06 ms within 2.0 s"),
+        ("min=1800", "min=-3599998200", "a time of -3599998200 us"),
+        ("avg=1875.5", "avg=-7.2e+07", r"a time of -7.2e+07 us"),
+        ("curr=2100", "curr=7000000", "a run of 7000 ms within 2.0 s"),
+    ],
+)
+def test_times_by_a_clock_that_was_set_are_refused(
+    installed: Installed, was: str, reads: str, says_so: str
+) -> None:
+    text = OF_TFLITE.replace(was, reads)
+    result = CommandResult(stdout=text.encode(), stderr=b"", exit_code=0)
+    with pytest.raises(BenchmarkFailed) as caught:
+        installed("exit 0").read(result, OPTIONS, lasted_s=2.0)
+    assert caught.value.cause is FailureCause.CLOCK_SET
+    assert caught.value.detail == says_so
+
+
 def test_without_a_delegate_a_fallback_is_none(installed: Installed) -> None:
     model = installed(says(f"{LOADED}\n{timings(50)}"))
     run(model, BenchmarkOptions(delegate="none"))

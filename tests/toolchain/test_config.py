@@ -101,7 +101,7 @@ def test_a_damaged_configuration_is_refused(edit: Edit) -> None:
 
 
 def test_names_of_another_version_are_refused() -> None:
-    for part, name in (("space", "swiftnet"), ("method", "gram")):
+    for part, name in (("space", "of-tomorrow"), ("method", "to-come")):
         data = stored(small_config())
         data[part]["name"] = name
         with pytest.raises(NameUnknown, match=name):

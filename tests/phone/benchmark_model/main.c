@@ -11,6 +11,9 @@
 // other things as well; so a run of one thread takes that thread's CPU time, which on an
 // undisturbed phone is the wall time, and a run in which the thread was preempted is repeated.
 // Stand-ins on several phones take turns on this machine's CPUs (turns.c).
+//
+// As TFLite's builds do, families before v4 notice when somebody sets the phone's clock: by as
+// many seconds as the file /vendor/fake/clock says, each change in the middle of a run.
 #define _GNU_SOURCE
 #include <glob.h>
 #include <signal.h>
@@ -26,6 +29,7 @@
 #include "benchmark.h"
 
 #define CONFIG "/vendor/fake/benchmark_model.conf"
+#define CLOCK "/vendor/fake/clock"
 #define PARTITIONS_IN_PARTIAL 3
 
 enum Family family = V3;
@@ -248,6 +252,17 @@ static int64_t now_ns(clockid_t clock) {
 
 int64_t now_us(void) { return now_ns(CLOCK_MONOTONIC) / 1000; }
 
+static int64_t clock_set_ns(void) {
+    double set_s = 0;
+    FILE *file = family < V4 ? fopen(CLOCK, "r") : NULL;
+    if (file != NULL && fscanf(file, "%lf", &set_s) != 1) set_s = 0;
+    if (file != NULL) fclose(file);
+    return (int64_t)(set_s * 1e9);
+}
+
+// By which the real tool knows when to end.
+static int64_t wall_us(void) { return now_us() + clock_set_ns() / 1000; }
+
 static long preemptions(void) {
     struct rusage usage;
     getrusage(RUSAGE_THREAD, &usage);
@@ -276,9 +291,10 @@ static bool run_many(int least, double least_s, double most_s, struct Profile *p
             "if exceeding %g seconds.",
             least, least_s, most_s);
     clockid_t clock = threads() > 1 ? CLOCK_MONOTONIC : CLOCK_THREAD_CPUTIME_ID;
-    int64_t now = now_us(), least_end = now + (int64_t)(least_s * 1e6),
+    int64_t now = wall_us(), least_end = now + (int64_t)(least_s * 1e6),
             most_end = now + (int64_t)(most_s * 1e6);
     size_t repeats = 0;
+    int64_t set = clock_set_ns();  // when the last run that counts ended
     bool is_good = true;
     while (((int64_t)stat->count < least || now < least_end) && now <= most_end) {
         if (turn_take(threads())) is_good = runtime_run() && is_good;  // to warm the caches again
@@ -292,7 +308,9 @@ static bool run_many(int least, double least_s, double most_s, struct Profile *p
         if (is_disturbed && repeats < 100 + 10 * stat->count) {
             repeats++;
         } else {
-            stat_add(stat, (int64_t)((double)elapsed * slow / 1e3));
+            int64_t jump = clock_set_ns() - set;
+            stat_add(stat, (int64_t)((double)elapsed * slow + (double)jump) / 1000);
+            set += jump;
             // Nobody knows which operators were held up; at least their sum is right.
             double share = is_disturbed && wall > 0 ? (double)elapsed / (double)wall : 1;
             if (profile != NULL) add_events(profile, slow * share);
@@ -301,7 +319,7 @@ static bool run_many(int least, double least_s, double most_s, struct Profile *p
             turn_give_up();
             usleep((useconds_t)(number("run_delay") * 1e6));
         }
-        now = now_us();
+        now = wall_us();
     }
     turn_give_up();
     char line[256];
