@@ -31,10 +31,12 @@ from latency_tables.table import LatencyTable
 from profilers.benchmark import benchmark, benchmark_settings
 from profilers.benchmark_binary import find_benchmark_binary
 from profilers.errors import AnotherPhone, BenchmarkFailed
-from profilers.journal import Journal
+from profilers.journal import Journal, JournalRow
+from profilers.journal_table import kernel_rows
+from profilers.measure import measure
 from profilers.phone import PhoneOptions, PhoneRunner, phone_runner
-from profilers.probes import Probe
-from profilers.profile import profile_table
+from profilers.probes import Probe, choose_probes
+from profilers.profile import CONTEXTS, calibration_networks, profile_table
 from profilers.settings import ProfileSettings
 from toolchain.probe_networks import probe_networks
 from toolchain.spaces.space import make_space, space_kernels
@@ -94,14 +96,6 @@ def running(phone: AdbPhone, binary: Path, patience_s: float = 30.0) -> Iterator
 
 def profiled(runner: PhoneRunner, pool: list[Probe], path: Path) -> LatencyTable:
     return profile_table(pool, runner, path, SETTINGS, space="small", seed=1, resume=False)
-
-
-def rows_of(table: LatencyTable, path: Path) -> list[tuple[str, int]]:
-    """Subject and session of each row in the journal of a profile."""
-    identity = {f"target.{name}": str(value) for name, value in table.target.to_json().items()}
-    identity |= {"settings.sessions": "1", "settings.runs": "10", "settings.warmup": "2"}
-    with Journal.open(path, {**identity, "space": "small", "seed": "1"}, resume=True) as journal:
-        return [(row.subject, row.session) for row in journal.rows()]
 
 
 def wait_for_a_run(stand_in: StandInPhone) -> None:
@@ -279,8 +273,16 @@ def test_a_profile_outlives_the_death_of_the_adb_server(
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    with running(served, binary) as runner, ThreadPoolExecutor(1) as pool_of_one:
-        profiling = pool_of_one.submit(profiled, runner, pool, tmp_path / "served.table")
+    probes = choose_probes(pool, CONTEXTS)
+    networks = calibration_networks(pool, probes)
+
+    def measured(runner: PhoneRunner) -> list[JournalRow]:
+        with Journal.open(tmp_path / "served.journal", {}, resume=False) as journal:
+            measure(probes, networks, runner, journal, SETTINGS, seed=1)
+            return list(journal.rows())
+
+    with running(served, binary) as runner, ThreadPoolExecutor(1) as background:
+        measuring = background.submit(measured, runner)
         for _ in range(3):
             wait_for_a_run(stand_in)
             own_server.kill()
@@ -289,10 +291,13 @@ def test_a_profile_outlives_the_death_of_the_adb_server(
             wait_for_words(caplog, f"adb connect {stand_in.serial}")  # until then it is unknown
             own_server.call("connect", stand_in.serial)
             caplog.clear()
-        table = profiling.result()
-    assert set(table) == space_kernels(SPACE)
-    keys = rows_of(table, tmp_path / "served.table.journal")
+        rows = measuring.result()
+    assert set(kernel_rows(rows, SETTINGS.runs)) == space_kernels(SPACE)
+    keys = [(row.subject, row.session) for row in rows]
     assert len(keys) == len(set(keys))
+    wanted = {f"probe {probe.subject}" for probe in probes}
+    wanted |= {f"network {network.subject}" for network in networks}
+    assert {subject for subject, _ in keys if not subject.startswith("canary")} == wanted
 
 
 # TFLite's builds time by the wall clock, and those before v3 tell no median.
@@ -386,5 +391,9 @@ def test_a_profile_survives_twenty_cuts_with_every_row_once(
         if undisturbed[kernel].median_ms > 0.002
     ]
     assert 0.7 < float(np.median(ratios)) < 1.4
-    keys = rows_of(table, tmp_path / "cut.table.journal")
+    path = tmp_path / "cut.table.journal"
+    identity = {f"target.{name}": str(value) for name, value in table.target.to_json().items()}
+    identity |= {"settings.sessions": "1", "settings.runs": "10", "settings.warmup": "2"}
+    with Journal.open(path, {**identity, "space": "small", "seed": "1"}, resume=True) as journal:
+        keys = [(row.subject, row.session) for row in journal.rows()]
     assert len(keys) == len(set(keys))
