@@ -53,6 +53,7 @@ METHODS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "evolution": ("evolution", {}),
     "gram, random sampler": ("gram", {"sampler": "random"}),
     "gram, no propagation": ("gram", {"propagation": 0.0}),
+    "gram, no trend": ("gram", {"smoothing": 0.0, "foresight": 1}),
 }
 """Method and settings by the name in the results."""
 
@@ -67,7 +68,9 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", default=list(METHODS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--budget-ms", type=float, default=0.1)
+    parser.add_argument("--fill", type=float, default=0.85)
     parser.add_argument("--evaluations", type=int, default=120)
+    parser.add_argument("--warm-up", type=int, default=40)
     parser.add_argument("--train-per-class", type=int, default=400)
     parser.add_argument("--validation-per-class", type=int, default=200)
     parser.add_argument("--proxy-epochs", type=int, default=2)
@@ -168,13 +171,14 @@ def envelope(options: argparse.Namespace, data: ClassificationData) -> list[dict
 
 def _config(options: argparse.Namespace, name: str, seed: int) -> RunConfig:
     method, settings = METHODS[name]
+    own = {"warm_up": options.warm_up, **settings} if method == "gram" else settings
     return RunConfig(
         task=options.task,
         data=str(options.data),
         image_size=None,
         space=SPACE,
         method=method,
-        method_settings=make_settings(method, {"evaluations": options.evaluations, **settings}),
+        method_settings=make_settings(method, {"evaluations": options.evaluations, **own}),
         proxy=replace(
             ProxySettings.quick(),
             training=replace(ProxySettings.quick().training, epochs=options.proxy_epochs),
@@ -182,7 +186,7 @@ def _config(options: argparse.Namespace, name: str, seed: int) -> RunConfig:
             validation_per_class=options.validation_per_class,
         ),
         training=TrainSettings(epochs=options.epochs),
-        budget=Budget(limit_ms=options.budget_ms),
+        budget=Budget(limit_ms=options.budget_ms, fill=options.fill),
         seed=seed,
     )
 

@@ -41,20 +41,29 @@ class Budget:
     Attributes:
         limit_ms: the limit.
         confidence: probability in [0.5, 1) that the measured latency is within the limit.
+        fill: share of the limit in [0, 1) below which a network is not worth training in a
+            search: short trainings favour small networks, long ones those that use their budget.
     """
 
     limit_ms: float
     confidence: float = 0.95
+    fill: float = 0.0
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.limit_ms) and self.limit_ms > 0):
             raise ValueError(f"a budget must be more than 0 ms, got {self.limit_ms:g}")
         if not 0.5 <= self.confidence < 1:
             raise ValueError(f"a budget's confidence lies in [0.5, 1), got {self.confidence:g}")
+        if not 0 <= self.fill < 1:
+            raise ValueError(f"the share of a budget to fill lies in [0, 1), got {self.fill:g}")
 
     def admits(self, latency: Latency) -> bool:
         """Whether the latency keeps the limit with the confidence asked for."""
         return latency.at(self.confidence) <= self.limit_ms
+
+    def is_filled(self, latency: Latency) -> bool:
+        """Whether the latency, with the same confidence, uses its share of the limit."""
+        return latency.at(self.confidence) >= self.fill * self.limit_ms
 
     def __str__(self) -> str:
         return f"{self.limit_ms:g} ms at {self.confidence:.0%} confidence"

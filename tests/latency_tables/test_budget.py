@@ -30,6 +30,23 @@ def test_a_confidence_is_at_least_half_and_never_certain(confidence: float) -> N
         Budget(limit_ms=1.0, confidence=confidence)
 
 
+@pytest.mark.parametrize("fill", [-0.1, 1.0, 85.0, math.nan])
+def test_a_fill_is_a_share_less_than_the_whole(fill: float) -> None:
+    with pytest.raises(ValueError, match=r"to fill lies in \[0, 1\)"):
+        Budget(limit_ms=1.0, fill=fill)
+
+
+@given(latencies(), st.floats(0.01, 0.999), CONFIDENCES)
+def test_a_budget_is_filled_by_what_uses_its_share(
+    latency: Latency, fill: float, confidence: float
+) -> None:
+    for factor, is_filled in ((1.01, True), (0.99, False)):
+        limit_ms = latency.at(confidence) / fill / factor
+        budget = Budget(limit_ms=limit_ms, confidence=confidence, fill=fill)
+        assert budget.is_filled(latency) == is_filled
+        assert Budget(limit_ms=limit_ms, confidence=confidence).is_filled(latency)
+
+
 def test_a_budget_asks_for_95_percent_and_says_so() -> None:
     assert str(Budget(limit_ms=0.25)) == "0.25 ms at 95% confidence"
 

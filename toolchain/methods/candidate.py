@@ -116,6 +116,15 @@ class Appraiser:
         assert candidate.latency is not None, "a budget comes with a model"
         return self.budget.admits(candidate.latency)
 
+    def is_worth_training(self, candidate: Candidate) -> bool:
+        """Whether the candidate is within budget and limits, and uses its share of the budget."""
+        if not self.admits(candidate):
+            return False
+        if self.budget is None:
+            return True
+        assert candidate.latency is not None, "a budget comes with a model"
+        return self.budget.is_filled(candidate.latency)
+
     def require_reachable(self) -> None:
         """Check, before anything is trained, that some network of the space is within the budget.
 
@@ -129,7 +138,7 @@ class Appraiser:
             raise self.unreachable(seen)
 
     def sample_within(self, rng: np.random.Generator, tries: int) -> Candidate:
-        """A random network within the budget.
+        """A random network within the budget that uses its share of it.
 
         Raises:
             BudgetUnreachable: none of ``tries`` draws was; names the fastest of them.
@@ -137,7 +146,7 @@ class Appraiser:
         seen = []
         for _ in range(tries):
             candidate = self.appraise(self.space.sample(rng))
-            if self.admits(candidate):
+            if self.is_worth_training(candidate):
                 return candidate
             seen.append(candidate)
         raise self.unreachable(seen)
@@ -167,6 +176,14 @@ class Appraiser:
         assert self.budget is not None, "without a budget everything is admitted"
         confidence = self.budget.confidence
         latencies = [(one.latency.at(confidence), one) for one in kept if one.latency is not None]
+        within = [ms for ms, _ in latencies if ms <= self.budget.limit_ms]
+        if within:
+            return BudgetUnreachable(
+                f"no network of space {self.space.name} was found that uses "
+                f"{self.budget.fill:.0%} of {self.budget}; of {len(kept)} seen the nearest takes "
+                f"{max(within):.4g} ms. Lower --fill or the budget, or make the space's networks "
+                "larger"
+            )
         fastest_ms, fastest = min(latencies, key=lambda pair: pair[0])
         return BudgetUnreachable(
             f"no network of space {self.space.name} was found within {self.budget}; the fastest "

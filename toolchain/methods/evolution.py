@@ -114,7 +114,7 @@ def _child(
     genotype = parent.genotype
     for _ in range(TRIES):
         mutant = appraiser.space.mutate(genotype, rng)
-        if not appraiser.admits(appraiser.appraise(mutant)):
+        if not appraiser.is_worth_training(appraiser.appraise(mutant)):
             continue
         if mutant not in known and mutant not in siblings:
             return mutant

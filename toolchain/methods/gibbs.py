@@ -34,12 +34,10 @@ class State:
     Attributes:
         masks: edges of each stage, also those that the input does not reach.
         candidate: the network they make, evaluated.
-        score: of that network.
     """
 
     masks: tuple[Mask, ...]
     candidate: Candidate
-    score: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +92,7 @@ def propose(
         genotype = space.genotype(meta.operators, moved)
         if genotype == here:
             masks = moved
-        elif appraiser.admits(appraiser.appraise(genotype)):
+        elif appraiser.is_worth_training(appraiser.appraise(genotype)):
             return masks, Move(stage=stage, node=node, masks=moved, genotype=genotype)
     return masks, None
 

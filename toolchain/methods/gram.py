@@ -13,9 +13,8 @@ credit and all numbers are a reconstruction.
   networks can be trained in parallel, and how many at a time does not matter.
 * The meta-graph learns from every evaluation; the credit of a move is how much it changed the
   score of its chain, which holds all else fixed.
-
-The default numbers are ours: of some forty settings tried on made-up objectives with the noise and
-spread of short trainings, these did well.
+* Scores lean on the trend over all networks trained so far (`trend.py`, ours), which also picks
+  the move to train from several and, with the accuracies, the answer.
 """
 
 from __future__ import annotations
@@ -23,19 +22,19 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from toolchain.methods.candidate import Appraiser, Candidate, Evaluate
 from toolchain.methods.gibbs import Move, State, is_accepted, propose
+from toolchain.methods.gram_settings import GramSettings
 from toolchain.methods.meta_graph import MetaGraph, propagated
 from toolchain.methods.result import SearchResult, TrajectoryStep
+from toolchain.methods.trend import Trend
 from toolchain.spaces.dag import Mask
 from toolchain.spaces.swiftnet import SwiftNetSpace
 
-SAMPLERS = ("adaptive", "random")
-CREDITS = ("move", "score")
 WARM_UP_TRIES = 5000
 """Draws for the warm-up's networks within the budget."""
 
@@ -53,69 +52,10 @@ CONVERGED = 1e-3
 """The search ends when the mean probability of an edge moved by less over so many rounds."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class GramSettings:
-    """How to search.
-
-    Attributes:
-        evaluations: networks to train, the warm-up's included.
-        warm_up: random networks among them.
-        chains: moves proposed in each round; as many networks can be trained at once.
-        sampler: ``adaptive`` draws moves by what the meta-graph has learned, ``random`` by what
-            it was at first.
-        credit: ``move`` counts how much a move changed the score, ``score`` how far the score is
-            from the running mean.
-        propagation: share of a node's credit that goes to the nodes it reads, in [0, 1].
-        learning_rate: of the meta-graph's weights.
-        temperature_first: accuracy that a move may lose and still be accepted now and then, at
-            the start.
-        temperature_last: the same at the end; between them it falls geometrically.
-        cost_weight: accuracy that a ten-fold cost (latency, or MACs without a budget) is worth. 0:
-            whatever is within the budget is as good as its accuracy.
-    """
-
-    evaluations: int = 200
-    warm_up: int = 40
-    chains: int = 2
-    sampler: str = "adaptive"
-    credit: str = "move"
-    propagation: float = 0.5
-    learning_rate: float = 0.3
-    temperature_first: float = 0.005
-    temperature_last: float = 0.0005
-    cost_weight: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.sampler not in SAMPLERS or self.credit not in CREDITS:
-            raise ValueError(
-                f"the sampler is one of {', '.join(SAMPLERS)} and the credit one of "
-                f"{', '.join(CREDITS)}, got {self.sampler!r} and {self.credit!r}"
-            )
-        if not 1 <= self.chains <= self.warm_up <= self.evaluations:
-            raise ValueError(
-                "GRAM needs 1 <= chains <= warm_up <= evaluations, got "
-                f"{self.chains}, {self.warm_up} and {self.evaluations}"
-            )
-        if not 0 <= self.propagation <= 1:
-            raise ValueError(f"propagation lies in [0, 1], got {self.propagation}")
-        rates = (self.learning_rate, self.temperature_first, self.temperature_last)
-        if not all(rate > 0 for rate in rates):
-            raise ValueError(
-                f"learning_rate and the temperatures must be more than 0, got {rates}"
-            )
-        if not self.cost_weight >= 0:
-            raise ValueError(f"cost_weight must be 0 or more, got {self.cost_weight}")
-
-    def temperature(self, progress: float) -> float:
-        """The temperature at a share of the way in [0, 1]."""
-        first, last = self.temperature_first, self.temperature_last
-        return first * math.pow(last / first, progress)
-
-
 def gram(
     appraiser: Appraiser, evaluate: Evaluate, settings: GramSettings, rng: np.random.Generator
 ) -> SearchResult:
-    """Search with a meta-graph; the answer is the most accurate network trained.
+    """Search with a meta-graph; the answer has the highest smoothed accuracy of all trained.
 
     Raises:
         ValueError: the space is not SwiftNet's.
@@ -133,7 +73,7 @@ def gram(
         step = search.round()
         idle = 0 if step else idle + 1
         steps += [step] if step else []
-    best = appraiser.best(tuple(search.trained.values()))
+    best = max(search.trained.values(), key=lambda one: (search.smoothed(one), -one.macs))
     return SearchResult(
         best=best,
         evaluated=tuple(search.trained.values()),
@@ -169,6 +109,7 @@ class _Search:
         self._settings = settings
         self._rng = rng
         self._chains: list[State] = []
+        self._trend: Trend | None = None
         self._mean = self._variance = 0.0
         self._past: deque[MetaGraph] = deque(maxlen=LOOK_BACK)
 
@@ -189,23 +130,26 @@ class _Search:
             )
             candidate = self._appraiser.appraise(self._genotype(masks))
             seen.append(candidate)
-            if self._appraiser.admits(candidate):
+            if self._appraiser.is_worth_training(candidate):
                 drawn.setdefault(candidate.genotype, masks)
         if not drawn:
             raise self._appraiser.unreachable(seen)
         self._train(drawn)
-        states = [
-            State(masks=masks, candidate=self.trained[one], score=self._score(self.trained[one]))
-            for one, masks in drawn.items()
-        ]
-        scores = [state.score for state in states]
+        states = [State(masks=masks, candidate=self.trained[one]) for one, masks in drawn.items()]
+        scores = [self._score(state.candidate) for state in states]
         self._mean, self._variance = float(np.mean(scores)), float(np.var(scores))
         for state in states:
             self._learn_whole(state)
-        best_first = sorted(states, key=lambda state: -state.score)
+        best_first = sorted(states, key=lambda state: -self._score(state.candidate))
         self._chains = [
             best_first[chain % len(best_first)] for chain in range(self._settings.chains)
         ]
+
+    def smoothed(self, candidate: Candidate) -> float:
+        """A trained candidate's accuracy, drawn towards what its make-up leads to expect."""
+        assert self._trend is not None, "networks have been trained"
+        expected = self._trend.accuracy(candidate.genotype)
+        return candidate.accuracy + self._settings.smoothing * (expected - candidate.accuracy)
 
     def has_converged(self) -> bool:
         """Whether the meta-graph stands still."""
@@ -221,10 +165,10 @@ class _Search:
         scores = [self._score(self.trained[move.genotype]) for _, move in moves]
         for (chain, move), score in zip(moves, scores, strict=True):
             self._take(chain, move, score)
-        best = max(self._chains, key=lambda state: state.score)
+        best = max(self._chains, key=lambda state: self._score(state.candidate))
         return TrajectoryStep(
             chosen=best.candidate,
-            score=best.score,
+            score=self._score(best.candidate),
             mean_score=float(np.mean(scores)),
             candidates=len(moves),
             trained=len(self.trained),
@@ -238,10 +182,14 @@ class _Search:
         moves: list[tuple[int, Move]] = []
         new: set[str] = set()
         for chain, state in enumerate(self._chains):
-            held, move = propose(state.masks, source, self._space, self._appraiser, self._rng)
+            held, drawn = state.masks, []
+            for _ in range(self._settings.foresight):
+                held, move = propose(held, source, self._space, self._appraiser, self._rng)
+                drawn += [move] if move else []
             self._chains[chain] = replace(state, masks=held)
-            if move is None:
+            if not drawn:
                 continue
+            move = self._most_promising(drawn)
             if move.genotype not in self.trained:
                 if len(self.trained) + len(new | {move.genotype}) > self._settings.evaluations:
                     continue
@@ -249,27 +197,39 @@ class _Search:
             moves.append((chain, move))
         return moves
 
+    def _most_promising(self, moves: list[Move]) -> Move:
+        """Of the moves to new networks the one that the trend expects most of; else the first."""
+        new = [move for move in moves if move.genotype not in self.trained]
+        if not new:
+            return moves[0]
+        assert self._trend is not None, "the warm-up has trained networks"
+        expected = [self._trend.accuracy(move.genotype) for move in new]
+        return new[int(np.argmax(expected))]
+
     def _train(self, asked: Mapping[str, tuple[Mask, ...]]) -> None:
         """Train those of these networks that are new, each given with its edges."""
         new = {genotype: masks for genotype, masks in asked.items() if genotype not in self.masks}
         self.trained.update((one.genotype, one) for one in self._evaluate(list(new)))
         self.masks.update(new)
+        accuracies = [one.accuracy for one in self.trained.values()]
+        self._trend = Trend.fit(list(self.trained), accuracies)
 
     def _take(self, chain: int, move: Move, score: float) -> None:
         """Learn from a move and accept it or not."""
         state = self._chains[chain]
-        baseline = state.score if self._settings.credit == "move" else self._mean
+        before = self._score(state.candidate)
+        baseline = before if self._settings.credit == "move" else self._mean
         self._learn(move.stage, move.masks, {move.node: self._advantage(score - baseline)})
         self._remember(score)
         progress = len(self.trained) / self._settings.evaluations
         temperature = self._settings.temperature(min(progress, 1.0))
-        if is_accepted(state.score, score, temperature, self._rng):
+        if is_accepted(before, score, temperature, self._rng):
             candidate = self.trained[move.genotype]
-            self._chains[chain] = State(masks=move.masks, candidate=candidate, score=score)
+            self._chains[chain] = State(masks=move.masks, candidate=candidate)
 
     def _learn_whole(self, state: State) -> None:
         """Learn from a network that was drawn as a whole: every node's inputs were a choice."""
-        advantage = self._advantage(state.score - self._mean)
+        advantage = self._advantage(self._score(state.candidate) - self._mean)
         for stage, mask in enumerate(state.masks):
             credit = np.full(len(mask), advantage)
             self.meta = self.meta.learn(stage, mask, credit, self._settings.learning_rate)
@@ -303,4 +263,4 @@ class _Search:
     def _score(self, candidate: Candidate) -> float:
         budget = self._appraiser.budget
         cost = candidate.p50_ms / budget.limit_ms if budget else candidate.macs / 1e6
-        return candidate.accuracy - self._settings.cost_weight * math.log10(cost)
+        return self.smoothed(candidate) - self._settings.cost_weight * math.log10(cost)

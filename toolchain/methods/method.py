@@ -11,7 +11,8 @@ from toolchain.errors import NameUnknown
 from toolchain.methods.autoshrink import AutoShrinkSettings, autoshrink
 from toolchain.methods.candidate import Appraiser, Evaluate
 from toolchain.methods.evolution import EvolutionSettings, evolution
-from toolchain.methods.gram import GramSettings, gram
+from toolchain.methods.gram import gram
+from toolchain.methods.gram_settings import GramSettings
 from toolchain.methods.random_search import RandomSearchSettings, random_search
 from toolchain.methods.result import SearchResult
 from toolchain.settings import override

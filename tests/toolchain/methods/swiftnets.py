@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
+from judge import Judge
 from made_up import middle_ms, model_of
 
 from latency_tables.budget import Budget
-from toolchain.methods.candidate import Appraiser, Candidate, evaluated
-from toolchain.methods.gram import GramSettings, gram
+from toolchain.methods.candidate import Appraiser
+from toolchain.methods.gram import gram
+from toolchain.methods.gram_settings import GramSettings
 from toolchain.methods.limits import Limits
 from toolchain.methods.result import SearchResult
 from toolchain.spaces.dag import parse_dags
@@ -41,28 +43,8 @@ def drawn_from(genotype: str, seed: int = 0) -> np.random.Generator:
     return np.random.default_rng([seed, *hashlib.sha256(genotype.encode()).digest()[:8]])
 
 
-def noisy_worth(seed: int) -> Callable[[str], float]:
-    return lambda genotype: worth_of(genotype) + drawn_from(genotype, seed).normal(0, NOISE)
-
-
-class Judge:
-    """What searches call to evaluate genotypes.
-
-    Attributes:
-        asked: genotypes of each call.
-    """
-
-    def __init__(self, appraiser: Appraiser, accuracy: Callable[[str], float]) -> None:
-        self.asked: list[list[str]] = []
-        self._appraiser = appraiser
-        self._accuracy = accuracy
-
-    def __call__(self, genotypes: Sequence[str]) -> list[Candidate]:
-        self.asked.append(list(genotypes))
-        return [
-            evaluated(self._appraiser.appraise(one), self._accuracy(one), {"cpu_s": 1.0})
-            for one in genotypes
-        ]
+def noisy_worth(seed: int, noise: float = NOISE) -> Callable[[str], float]:
+    return lambda genotype: worth_of(genotype) + drawn_from(genotype, seed).normal(0, noise)
 
 
 def appraiser_of(

@@ -116,6 +116,19 @@ def test_samples_keep_the_budget_or_the_search_gives_up(
         impossible.sample_within(rng, tries=30)
 
 
+def test_a_search_trains_nothing_that_leaves_its_budget_unused(
+    make_judge: MakeJudge, limit_ms: float
+) -> None:
+    budget = Budget(limit_ms=limit_ms, fill=0.8)
+    appraiser = replace(make_judge()[0], budget=budget)
+    rng = np.random.default_rng(0)
+    drawn = [appraiser.sample_within(rng, tries=2000) for _ in range(30)]
+    assert all(0.8 * limit_ms <= one.latency.p95_ms <= limit_ms for one in drawn)
+    idle = replace(appraiser, budget=Budget(limit_ms=1e6, fill=0.8))
+    with pytest.raises(BudgetUnreachable, match=r"uses 80% of 1e\+06 ms .* Lower --fill"):
+        idle.sample_within(rng, tries=30)
+
+
 def test_the_confidence_decides_what_is_admitted(make_judge: MakeJudge) -> None:
     appraiser, _ = make_judge()
     found = appraiser.appraise("s0.c01")

@@ -8,15 +8,19 @@ from typing import Any
 
 import numpy as np
 import pytest
-from swiftnets import SPACE, Judge, appraiser_of, drawn_from, noisy_worth, search, worth_of
+from judge import Judge
+from swiftnets import NOISE, SPACE, appraiser_of, drawn_from, noisy_worth, search, worth_of
 
+from latency_tables.budget import Budget
 from toolchain.errors import BudgetUnreachable
 from toolchain.executors import ProcessExecutor
 from toolchain.methods.candidate import Appraiser, Candidate, evaluated
-from toolchain.methods.gram import LOOK_BACK, WARM_UP_TRIES, GramSettings, gram
+from toolchain.methods.gram import LOOK_BACK, WARM_UP_TRIES, gram
+from toolchain.methods.gram_settings import GramSettings
 from toolchain.methods.limits import Limits
 from toolchain.methods.random_search import RandomSearchSettings, random_search
 from toolchain.methods.result import SearchResult
+from toolchain.methods.trend import Trend
 from toolchain.spaces.dag import join, parse_dags
 from toolchain.spaces.shrinkcnn import ShrinkCnnSpace
 
@@ -59,6 +63,18 @@ def test_what_the_budget_excludes_is_never_evaluated(share: float) -> None:
     assert appraiser.admits(result.best)
 
 
+def test_what_leaves_the_budget_unused_is_never_evaluated() -> None:
+    appraiser = appraiser_of()
+    assert appraiser.budget is not None
+    limit_ms = appraiser.budget.limit_ms
+    filled = replace(appraiser, budget=Budget(limit_ms=limit_ms, fill=0.8))
+    _, asked = search(SMALL, filled)
+    for genotype in itertools.chain(*asked):
+        latency = appraiser.appraise(genotype).latency
+        assert latency is not None
+        assert 0.8 * limit_ms * (1 - 1e-12) <= latency.p95_ms <= limit_ms * (1 + 1e-12)
+
+
 @pytest.mark.parametrize(
     ("name", "cost"),
     [("max_macs", "macs"), ("max_params", "params"), ("max_memory_bytes", "memory_bytes")],
@@ -67,17 +83,37 @@ def test_each_limit_is_kept_by_everything_evaluated(name: str, cost: str) -> Non
     rng = np.random.default_rng(0)
     free = appraiser_of(share=None)
     costs = sorted(getattr(free.appraise(SPACE.sample(rng)), cost) for _ in range(200))
-    limit = costs[60]
+    limit = costs[120]
     assert limit < costs[-1]
     limited, asked = search(SMALL, appraiser_of(share=None, limits=Limits(**{name: limit})))
     assert all(getattr(free.appraise(one), cost) <= limit for one in itertools.chain(*asked))
     assert len(limited.evaluated) == SMALL.evaluations
 
 
-def test_the_answer_is_the_most_accurate_network_trained() -> None:
+def test_without_smoothing_the_answer_is_the_most_accurate_network_trained() -> None:
     for seed in range(3):
-        result, _ = search(SMALL, seed=seed, accuracy=noisy_worth(seed))
+        settings = replace(SMALL, smoothing=0.0)
+        result, _ = search(settings, seed=seed, accuracy=noisy_worth(seed))
         assert result.best.accuracy == max(one.accuracy for one in result.evaluated)
+
+
+def test_the_answer_leans_on_the_trend_over_all_networks_trained() -> None:
+    result, _ = search(SMALL, accuracy=noisy_worth(0))
+    accuracies = {one.genotype: one.accuracy for one in result.evaluated}
+    trend = Trend.fit(list(accuracies), list(accuracies.values()))
+    smoothed = {one: accuracy + trend.accuracy(one) for one, accuracy in accuracies.items()}
+    assert result.best.genotype == max(smoothed, key=smoothed.__getitem__)
+
+
+def test_smoothing_and_foresight_find_better_networks_in_noise() -> None:
+    """Three times the noise of the other tests; the same networks, judged without it."""
+    worths: dict[bool, list[float]] = {True: [], False: []}
+    for seed in range(6):
+        for plainly in worths:
+            settings = replace(SMALL, **({"smoothing": 0.0, "foresight": 1} if plainly else {}))
+            result, _ = search(settings, seed=seed, accuracy=noisy_worth(seed, 3 * NOISE))
+            worths[plainly].append(worth_of(result.best.genotype))
+    assert np.mean(worths[False]) > np.mean(worths[True]) + NOISE
 
 
 @pytest.mark.parametrize(
@@ -148,12 +184,12 @@ def test_the_result_does_not_depend_on_how_many_workers_train(workers: int) -> N
 def test_the_score_takes_off_what_latency_or_macs_cost() -> None:
     appraiser = appraiser_of(share=1.0)
     assert appraiser.budget is not None
-    result, _ = search(replace(SMALL, cost_weight=0.2), appraiser)
+    result, _ = search(replace(SMALL, cost_weight=0.2, smoothing=0.0), appraiser)
     for step in result.trajectory:
         ms = step.chosen.p50_ms
         expected = step.chosen.accuracy - 0.2 * math.log10(ms / appraiser.budget.limit_ms)
         assert step.score == pytest.approx(expected)
-    result, _ = search(replace(SMALL, cost_weight=0.1), appraiser_of(share=None))
+    result, _ = search(replace(SMALL, cost_weight=0.1, smoothing=0.0), appraiser_of(share=None))
     for step in result.trajectory:
         expected = step.chosen.accuracy - 0.1 * math.log10(step.chosen.macs / 1e6)
         assert step.score == pytest.approx(expected)
