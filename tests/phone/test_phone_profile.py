@@ -6,7 +6,7 @@ import itertools
 import random
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -227,15 +227,15 @@ def test_a_phone_that_stays_away_is_given_up_in_time(
 ) -> None:
     start = time.monotonic()
     with pytest.raises(ConditionsNotRestored) as told:  # the next session restores them
-        lose_for_good(front, fronted, binary, network)
+        lose_for_good(front.stop_listening, fronted, binary, network)
     assert isinstance(told.value.__context__, DeviceUnreachable)
     assert time.monotonic() - start < 20
 
 
-def lose_for_good(front: Front, fronted: AdbPhone, binary: Path, network: Path) -> None:
-    with running(fronted, binary, patience_s=1.0) as runner:
+def lose_for_good(lose: Callable[[], None], phone: AdbPhone, binary: Path, network: Path) -> None:
+    with running(phone, binary, patience_s=1.0) as runner:
         runner.prepare([network])
-        front.stop_listening()
+        lose()
         runner.latencies(network, runs=5, warmup=1)
 
 
@@ -247,21 +247,12 @@ def test_an_adb_server_that_stays_away_is_given_up_with_the_remedy(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with pytest.raises(ConditionsNotRestored, match=r"changed: .*adb start-server`.*next") as told:
-        lose_the_server_for_good(own_server, served, binary, network)
+        lose_for_good(own_server.kill, served, binary, network)
     assert "\n" not in str(told.value)
     assert isinstance(told.value.__context__, AdbServerUnreachable)
     said = [record.getMessage() for record in caplog.records if "waiting" in record.message]
     assert len(said) == len(set(said))
     assert "adb start-server" in said[-1]  # while there is still time to do it
-
-
-def lose_the_server_for_good(
-    own_server: RigServer, served: AdbPhone, binary: Path, network: Path
-) -> None:
-    with running(served, binary, patience_s=1.0) as runner:
-        runner.prepare([network])
-        own_server.kill()
-        runner.latencies(network, runs=5, warmup=1)
 
 
 def test_a_profile_outlives_the_death_of_the_adb_server(
