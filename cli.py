@@ -61,8 +61,9 @@ from cli_steps import (
     table_paths,
     train_network,
     usage,
-    write_file,
 )
+from cli_tables import tables_app
+from cli_zoo import zoo_app
 
 if TYPE_CHECKING:
     from latency_tables.table import LatencyTable
@@ -79,8 +80,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     add_completion=False,
 )
-tables_app = typer.Typer(help="Look at latency tables.", no_args_is_help=True)
-zoo_app = typer.Typer(help="Published networks, rebuilt and counted.", no_args_is_help=True)
 app.add_typer(tables_app, name="tables")
 app.add_typer(zoo_app, name="zoo")
 
@@ -165,7 +164,7 @@ def search(
 
     if budget_ms is not None and options.table is None:
         raise typer.BadParameter("a budget in ms needs --table; make one: pocketnas profile")
-    budget = budget_of(budget_ms, options.confidence)
+    budget = budget_of(budget_ms, options.confidence, options.fill)
     images = images_of(options.task, options.data, options.image_size)
     config = config_of(options, budget, images)
     latency_table = table_at(options.table)
@@ -315,7 +314,7 @@ def run(
 
     RunDirectory.require_usable(output, resume=options.resume)
     where = place_of(place)
-    budget = budget_of(budget_ms, options.confidence)
+    budget = budget_of(budget_ms, options.confidence, options.fill)
     images = images_of(options.task, options.data, options.image_size)
     config = config_of(options, budget, images)
     latency_table = table_at(options.table)
@@ -362,71 +361,6 @@ def report(run: RunPath) -> None:
 
     folder, _ = open_run(run)
     print_result(str(write_report(folder)))
-
-
-@tables_app.command("show")
-def tables_show(
-    table: Annotated[Path, typer.Argument(help="Latency table.")], as_json: Json = False
-) -> None:
-    """Show what a table holds: its target, its kernels, how well it predicts."""
-    from latency_tables.store import load_table
-
-    loaded = load_table(table)
-    print_result({"table": str(table), **loaded.to_json()} if as_json else loaded.summary())
-
-
-@zoo_app.command("list")
-def zoo_list(as_json: Json = False) -> None:
-    """List the networks there are."""
-    from toolchain.zoo import ZOO
-
-    print_result(sorted(ZOO) if as_json else "\n".join(sorted(ZOO)))
-
-
-@zoo_app.command("show")
-def zoo_show(
-    name: Annotated[str | None, typer.Argument(help="Name of the network.")] = None,
-    source: Annotated[
-        Path | None, typer.Option("--from", help="A graph as JSON, instead of a name.")
-    ] = None,
-    svg: Annotated[Path | None, typer.Option(help="Draw the network into this file.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Count a network: parameters (batch norm apart), MACs, memory."""
-    from toolchain.count import count
-    from toolchain.draw import draw_svg
-    from toolchain.zoo import make_network, read_network
-
-    if (name is None) == (source is None):
-        raise typer.BadParameter("give the name of a network, or --from FILE.json")
-    with usage():
-        graph = read_network(source) if source else make_network(str(name))
-    counts = count(graph).to_json()
-    if svg:
-        write_file(svg, draw_svg(graph).encode())
-    if as_json:
-        print_result({"name": graph.name, "input": list(graph.input_shape), **counts})
-    else:
-        rows = [("name", graph.name), ("input", "x".join(map(str, graph.input_shape)))]
-        rows += [(key, f"{value:,}") for key, value in counts.items()]
-        print_result("\n".join(f"{key:<20}{value}" for key, value in rows))
-
-
-@zoo_app.command("export")
-def zoo_export(
-    name: Annotated[str, typer.Argument(help="Name of the network.")],
-    output: Annotated[
-        Path, typer.Option("--output", "-o", dir_okay=False, help="TFLite file to write.")
-    ],
-) -> None:
-    """Write a network as TFLite with random weights, to measure its latency."""
-    from toolchain.export.flatbuffer import random_weights, write_tflite
-    from toolchain.kernels import plan
-    from toolchain.zoo import make_network
-
-    kernels = plan(make_network(name))
-    write_file(output, write_tflite(kernels, random_weights(kernels, seed=0)))
-    print_result(f"{output}: random weights\nnext: pocketnas benchmark {output}")
 
 
 def main() -> None:

@@ -20,10 +20,12 @@ Task = Annotated[str, typer.Option(help="fashion-mnist or image-folder.")]
 Data = Annotated[Path | None, typer.Option(help="Folder or archive of the task's images.")]
 ImageSize = Annotated[int | None, typer.Option(min=1, help="Resize images to so many pixels.")]
 SpaceName = Annotated[
-    str, typer.Option("--space", help="Search space: shrinkcnn, swiftnet or mobilenet.")
+    str, typer.Option("--space", help="Search space: shrinkcnn, swiftnet, mobilenet or scalenet.")
 ]
 SpaceSet = Annotated[Texts, typer.Option("--set", help="Setting of the space: name=value.")]
-Method = Annotated[str, typer.Option(help="Search method: gram, autoshrink, evolution or random.")]
+Method = Annotated[
+    str, typer.Option(help="Search method: gram, autoshrink, scalenas, evolution or random.")
+]
 MethodSet = Annotated[Texts, typer.Option(help="Setting of the method: name=value.")]
 Proxy = Annotated[str, typer.Option(help="Training of candidates: quick or paper.")]
 ProxySet = Annotated[Texts, typer.Option(help="Setting of the proxy: name=value.")]
@@ -32,6 +34,9 @@ TrainSet = Annotated[Texts, typer.Option(help="Setting of the final training: na
 TablePath = Annotated[Path | None, typer.Option("--table", help="Latency table of the target.")]
 BudgetMs = Annotated[float | None, typer.Option(help="Hard limit on latency in ms.")]
 Confidence = Annotated[float, typer.Option(help="Probability that the limit must hold with.")]
+Fill = Annotated[
+    float, typer.Option(help="Share of the budget that a network must use to be trained.")
+]
 MaxMacs = Annotated[int | None, typer.Option(help="Hard limit on multiply-accumulates.")]
 MaxParams = Annotated[int | None, typer.Option(help="Hard limit on parameters.")]
 MaxMemory = Annotated[
@@ -92,6 +97,7 @@ class SearchOptions:
     train_set: TrainSet = None
     table: TablePath = None
     confidence: Confidence = 0.95
+    fill: Fill = 0.0
     max_macs: MaxMacs = None
     max_params: MaxParams = None
     max_memory_bytes: MaxMemory = None

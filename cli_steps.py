@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from toolchain.tasks.classification import ClassificationData
 
 EXIT_ERROR = 1
-EXIT_OF_VERDICT = {"missed": 3, "undecided": 4}
+EXIT_OF_VERDICT = {"missed": 3, "drifted": 3, "undecided": 4}
 PROBE_SEED = 1
 
 
@@ -184,12 +184,13 @@ def table_paths(output: Path, devices: tuple[str, ...]) -> dict[str, Path]:
     return {name: output / f"{re.sub('[^A-Za-z0-9._-]', '_', name)}.table" for name in devices}
 
 
-def budget_of(limit_ms: float | None, confidence: float) -> Budget | None:
-    """The budget, or None without a limit; the confidence is checked all the same."""
+def budget_of(limit_ms: float | None, confidence: float, fill: float = 0.0) -> Budget | None:
+    """The budget, or None without a limit; the rest is checked all the same."""
     from latency_tables.budget import Budget
 
     with usage():
-        budget = Budget(limit_ms=1.0 if limit_ms is None else limit_ms, confidence=confidence)
+        limit = 1.0 if limit_ms is None else limit_ms
+        budget = Budget(limit_ms=limit, confidence=confidence, fill=fill)
     return None if limit_ms is None else budget
 
 
@@ -234,10 +235,15 @@ def config_of(
 
 
 def table_at(path: Path | None) -> LatencyTable | None:
-    """The table in a file, or None without one."""
+    """The table in a file, to search with, or None without one."""
+    from latency_tables.foreign import require_own
     from latency_tables.store import load_table
 
-    return load_table(path) if path else None
+    if path is None:
+        return None
+    table = load_table(path)
+    require_own(table, "searched with")
+    return table
 
 
 def add_missing(
@@ -251,13 +257,14 @@ def add_missing(
     from profilers.settings import ProfileSettings
 
     with progress("missing") as show:
-        pool = _probes(space, PROBE_SEED)
+        pool = probes_of(space, PROBE_SEED)
         table = measure_missing(table, pool, runner, ProfileSettings(), on_progress=show)
     save_table(table, path)
     return table
 
 
-def _probes(space: Space, seed: int) -> list[Probe]:
+def probes_of(space: Space, seed: int) -> list[Probe]:
+    """Networks of a space as what profiles are taken from."""
     from profilers.probes import Probe
     from toolchain.probe_networks import probe_networks
 
@@ -286,7 +293,7 @@ def measure_table(
     described = json.dumps(space_to_json(space), sort_keys=True)
     _make_folder(output.parent)
     return profile_table(
-        _probes(space, seed), runner, output, settings,
+        probes_of(space, seed), runner, output, settings,
         space=described, seed=seed, resume=resume, on_progress=on_progress,
     )  # fmt: skip
 

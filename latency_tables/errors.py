@@ -7,6 +7,10 @@
     |-- TargetMismatch     two latencies of different targets were about to meet
     |-- TableUnreadable    not a table, truncated, or of a newer schema version
     |-- TableNotWritten    the disk is full or the path cannot be written
+    |-- TablesDisagree     two tables of one target whose shared kernels differ too much to merge
+    |-- TableForeign       an imported table was about to be used as if its target were known
+    |-- ForeignUnreadable  a table of another tool is not in a format that is read
+    |-- ExportImpossible   a table has nothing that another tool's format could hold
     `-- CalibrationFailed  too few networks, or their latencies cannot be explained
 """
 
@@ -45,6 +49,22 @@ class TableUnreadable(TableError):
 
 class TableNotWritten(TableError):
     """A table could not be written; what was there before is untouched."""
+
+
+class TablesDisagree(TableError):
+    """Two tables of one target tell different latencies of the same kernels."""
+
+
+class TableForeign(TableError):
+    """An imported table, whose target is not known, was about to be searched or merged with."""
+
+
+class ForeignUnreadable(TableError):
+    """A file is no table of another tool, or of a kind that cannot be read faithfully."""
+
+
+class ExportImpossible(TableError):
+    """A table has no rows that another tool's format could hold."""
 
 
 class CalibrationFailed(TableError):

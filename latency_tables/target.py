@@ -62,17 +62,21 @@ class Target:
         except TypeError as error:
             raise ValueError(f"not a target: {error}") from error
 
+    def differences(self, other: Target) -> tuple[str, ...]:
+        """Every field that differs, with both values, in words; empty for equal targets."""
+        return tuple(
+            f"{field.name} is {getattr(self, field.name)!r} against {getattr(other, field.name)!r}"
+            for field in fields(self)
+            if getattr(self, field.name) != getattr(other, field.name)
+        )
+
     def require_same(self, other: Target) -> None:
         """Refuse to go on with latencies of another target.
 
         Raises:
             TargetMismatch: names every field that differs.
         """
-        differing = [
-            f"{field.name} is {getattr(self, field.name)!r} against {getattr(other, field.name)!r}"
-            for field in fields(self)
-            if getattr(self, field.name) != getattr(other, field.name)
-        ]
+        differing = self.differences(other)
         if differing:
             raise TargetMismatch(
                 "these latencies are of different targets: "

@@ -12,11 +12,13 @@
     ├── OptionUnsupported       this build of benchmark_model cannot do what was asked of it
     ├── BenchmarkFailed         benchmark_model failed on the device; its cause tells how
     │   └── ToolKilled          the phone killed it; another try may fare better
+    ├── NothingToVerify         a table has too few kernels of its space to be verified
     ├── AnotherPhone            the phone that came back is not the one that went away
     ├── Cancelled               the user wants to stop
     ├── OutputUnreadable        a text or profile that benchmark_model has not written
     └── JournalError
         ├── JournalExists       the file is there already and nobody asked to resume
+        ├── JournalMissing      the file is not where it should be
         ├── JournalMismatch     the file belongs to another target, space or settings
         ├── JournalInUse        another process is writing to the file
         ├── JournalBroken       the file is not a journal, or is damaged
@@ -87,6 +89,10 @@ class ToolKilled(BenchmarkFailed):
     """The phone killed a run of benchmark_model, most often for want of memory."""
 
 
+class NothingToVerify(ProfilerError):
+    """A table has too few kernels of its space for a network of them to be measured again."""
+
+
 class AnotherPhone(ProfilerError):
     """After a loss, another phone or another build answers where the first one was."""
 
@@ -105,6 +111,10 @@ class JournalError(ProfilerError):
 
 class JournalExists(JournalError):
     """A journal is already at the path and resuming was not asked for."""
+
+
+class JournalMissing(JournalError):
+    """There is no journal where one was to be read."""
 
 
 class JournalMismatch(JournalError):

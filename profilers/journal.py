@@ -11,7 +11,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -22,6 +22,7 @@ from profilers.errors import (
     JournalExists,
     JournalInUse,
     JournalMismatch,
+    JournalMissing,
     JournalNotWritten,
 )
 
@@ -172,10 +173,25 @@ class Journal:
             JournalBroken: The file is damaged.
         """
         with _translated(self.path):
-            for subject, session, text in self._connection.execute(
-                "SELECT subject, session, payload FROM measurement ORDER BY id"
-            ):
-                yield JournalRow(subject=subject, session=session, payload=json.loads(text))
+            yield from _rows(self._connection)
+
+
+def read_journal(path: Path) -> tuple[dict[str, str], list[JournalRow]]:
+    """Identity and measurements of a journal that is there already.
+
+    Raises:
+        JournalMissing: There is no such file.
+        JournalInUse: A process is still writing to it.
+        JournalBroken: The file is no journal, is damaged, or was written by a newer version.
+    """
+    if not path.exists():
+        raise JournalMissing(
+            f"there is no journal {path}; it is written beside its table by: pocketnas profile"
+        )
+    with _locked(path), _translated(path), closing(sqlite3.connect(path)) as connection:
+        _check_format(connection, path)
+        identity = dict(connection.execute("SELECT field, value FROM identity"))
+        return identity, list(_rows(connection))
 
 
 @contextmanager
@@ -231,6 +247,13 @@ def _broken(path: Path, reason: str) -> JournalBroken:
         f"{path} is not a journal of this program or is damaged ({reason}); move it away and "
         "measure again, or give another path"
     )
+
+
+def _rows(connection: sqlite3.Connection) -> Iterator[JournalRow]:
+    for subject, session, text in connection.execute(
+        "SELECT subject, session, payload FROM measurement ORDER BY id"
+    ):
+        yield JournalRow(subject=subject, session=session, payload=json.loads(text))
 
 
 def _is_empty(connection: sqlite3.Connection) -> bool:

@@ -42,20 +42,12 @@ def build_table(
     Raises:
         CalibrationFailed: too few networks, or their latencies cannot be explained.
     """
-    drifting = _drifted_batches(rows)
+    drifting = drifted_batches(rows)
     kernels = _by_kernel(rows, drifting)
     networks = _by_network(rows, drifting)
     runs = int(settings["runs"])
     table_rows = {kernel: _kernel_latency(values, runs) for kernel, values in kernels.items()}
-    points = [
-        CalibrationPoint(
-            subject=subject,
-            kernels_ms=sum(table_rows[kernel].median_ms for kernel in names),
-            kernels=len(names),
-            measured_ms=median_ms(values),
-        )
-        for (subject, names), values in _steady_networks(networks)
-    ]
+    points = calibration_points(rows, table_rows)
     subjects = [*kernels.values(), *networks.values()]
     disturbed = float(np.mean([all(map(is_disturbed, values)) for values in subjects]))
     canary = [SessionValue(p["median_ms"], p["disturbed"]) for p in _canaries(rows).values()]
@@ -67,6 +59,27 @@ def build_table(
         settings={**settings, "disturbed": round(disturbed, 4), "drift": round(drift, 4)},
         calibration=calibrate(points),
     )
+
+
+def calibration_points(
+    rows: Sequence[JournalRow], kernels: Mapping[Kernel, KernelLatency]
+) -> list[CalibrationPoint]:
+    """The networks that a journal measured end to end, with the sums of their kernels' rows.
+
+    Args:
+        rows: the journal.
+        kernels: a row for each kernel of these networks.
+    """
+    networks = _by_network(rows, drifted_batches(rows))
+    return [
+        CalibrationPoint(
+            subject=subject,
+            kernels_ms=sum(kernels[kernel].median_ms for kernel in names),
+            kernels=len(names),
+            measured_ms=median_ms(values),
+        )
+        for (subject, names), values in _steady_networks(networks)
+    ]
 
 
 def kernel_rows(
@@ -91,7 +104,7 @@ def _by_kernel(
     for row in rows:
         if row.payload["role"] == "probe":
             for key, ms in zip(row.payload["kernels"], row.payload["operators_ms"], strict=True):
-                kernels[parse_kernel(key)].append(SessionValue(ms, _disturbance(row, drifting)))
+                kernels[parse_kernel(key)].append(SessionValue(ms, disturbance(row, drifting)))
     return kernels
 
 
@@ -103,7 +116,7 @@ def _by_network(
     for row in rows:
         if row.payload["role"] == "network":
             names = tuple(parse_kernel(key) for key in row.payload["kernels"])
-            value = SessionValue(row.payload["median_ms"], _disturbance(row, drifting))
+            value = SessionValue(row.payload["median_ms"], disturbance(row, drifting))
             networks[row.subject.removeprefix("network "), names].append(value)
     return networks
 
@@ -113,7 +126,8 @@ def _canaries(rows: Iterable[JournalRow]) -> dict[int, Payload]:
     return {row.session: row.payload for row in rows if row.payload["role"] == "canary"}
 
 
-def _drifted_batches(rows: Iterable[JournalRow]) -> frozenset[int]:
+def drifted_batches(rows: Iterable[JournalRow]) -> frozenset[int]:
+    """Batches over which the canary changed too much: all their sessions count as disturbed."""
     canaries = _canaries(rows)
     return frozenset(
         number
@@ -122,7 +136,7 @@ def _drifted_batches(rows: Iterable[JournalRow]) -> frozenset[int]:
     )
 
 
-def _disturbance(row: JournalRow, drifting: Collection[int]) -> float:
+def disturbance(row: JournalRow, drifting: Collection[int]) -> float:
     """Share of a session that was disturbed, all of it if its batch drifted."""
     return 1.0 if row.payload.get("batch") in drifting else float(row.payload["disturbed"])
 

@@ -21,14 +21,16 @@ XNNPACK_KINDS: dict[str, frozenset[str]] = {
     # one as DWConv: the variant does not tell the two apart.
     "Convolution": frozenset({"conv2d", "depthwise_conv2d"}),
     "Copy": frozenset({"concat"}),
+    "Deconvolution": frozenset({"conv_transpose2d"}),
     # A convolution of 1x1 with stride 1 is a matrix product.
     "Fully Connected": frozenset({"fully_connected", "conv2d"}),
     "HardSwish": frozenset({"hard_swish"}),
     "Max Pooling": frozenset({"max_pool2d"}),
     "Mean": frozenset({"mean"}),
-    "Multiply": frozenset({"multiply", "scale"}),
+    "Multiply": frozenset({"multiply", "repeat", "scale"}),
+    "Resize Bilinear": frozenset({"resize_bilinear"}),
     "Sigmoid": frozenset({"sigmoid"}),
-    "Static Reshape": frozenset({"flatten"}),
+    "Static Reshape": frozenset({"flatten", "reshape"}),
 }
 """Kinds of kernel by the operator of XNNPACK that can run them."""
 
@@ -42,11 +44,13 @@ BUILTIN_KINDS: dict[str, frozenset[str]] = {
     "LOGISTIC": frozenset({"sigmoid"}),
     "MAX_POOL_2D": frozenset({"max_pool2d"}),
     "MEAN": frozenset({"mean"}),
-    "MUL": frozenset({"multiply", "scale"}),
+    "MUL": frozenset({"multiply", "repeat", "scale"}),
     "PAD": frozenset({"pad"}),
     "RELU": frozenset({"clamp"}),
     "RELU6": frozenset({"clamp"}),
-    "RESHAPE": frozenset({"flatten"}),
+    "RESHAPE": frozenset({"flatten", "reshape"}),
+    "RESIZE_BILINEAR": frozenset({"resize_bilinear"}),
+    "TRANSPOSE_CONV": frozenset({"conv_transpose2d"}),
 }
 """Kinds of kernel by the TFLite operator that runs them where XNNPACK does not."""
 

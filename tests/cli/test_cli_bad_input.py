@@ -56,6 +56,7 @@ from toolchain.run_dir import RunDirectory
         ("run -o r --budget-ms inf", "a budget must be more than 0 ms, got inf", 2),
         ("run -o r --budget-ms soon", "'--budget-ms'", 2),
         ("run -o r --budget-ms 5 --confidence 2", "confidence lies in [0.5, 1), got 2", 2),
+        ("run -o r --budget-ms 5 --fill 1", "budget to fill lies in [0, 1), got 1", 2),
         ("run -o file --budget-ms 5", "file exists and is no run; choose another folder", 1),
         ("run -o full --budget-ms 5", "full exists and is no run; choose another folder", 1),
         ("benchmark no.tflite", "cannot read the model no.tflite: No such file", 1),

@@ -13,6 +13,8 @@ from command_line import Call, cpu_seconds, run
 
 import cli
 from profilers.litert import LiteRtModel
+from toolchain.spaces.scalenet_json import architecture_to_json
+from toolchain.spaces.scalenet_published import SCALENETS
 from toolchain.zoo import make_network
 
 
@@ -131,6 +133,15 @@ def test_a_graph_of_ones_own_is_counted_and_drawn(call: Call, tmp_path: Path) ->
     assert ended.code == 0
     assert json.loads(ended.out) == json.loads(call("zoo", "show", "shrinkcnn-b", "--json").out)
     assert drawing.read_text().lstrip().startswith("<svg")
+
+
+def test_a_scalenet_of_ones_own_is_counted_at_its_own_input(call: Call, tmp_path: Path) -> None:
+    path = tmp_path / "p1.json"
+    path.write_text(json.dumps(architecture_to_json(SCALENETS["scalenet-p1"])))
+    shown = json.loads(call("zoo", "show", "--from", path, "--json").out)
+    assert shown == json.loads(call("zoo", "show", "scalenet-p1", "--json").out)
+    assert shown["input"] == [3, 256, 192]
+    assert (shown["params_with_norm"], shown["macs"]) == (28_483_633, 7_459_995_648)
 
 
 def test_a_zoo_network_is_exported_as_a_file_that_runs(call: Call, tmp_path: Path) -> None:
