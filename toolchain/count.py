@@ -25,7 +25,8 @@ class Counts:
             not counted, would raise that to 250.9 KB. No promise for a runtime: see
             live_memory_bytes.
         live_memory_bytes: most bytes alive at once when the layers run in the graph's order; a
-            feature map lives until its last reader has run.
+            feature map lives until its last reader has run, and what the output does not depend on
+            is not run.
     """
 
     params: int
@@ -65,10 +66,11 @@ def count(graph: Graph) -> Counts:
 
 def _live_bytes(graph: Graph) -> int:
     """Peak of a liveness analysis in execution order."""
-    last_reader = {name: node.name for node in graph.nodes for name in node.inputs}
+    nodes = [node for node in graph.nodes if node.name in graph.needed]
+    last_reader = {name: node.name for node in nodes for name in node.inputs}
     alive: dict[str, int] = {}
     peak = 0
-    for node in graph.nodes:
+    for node in nodes:
         alive[node.name] = _bytes(graph.shapes[node.name])
         peak = max(peak, sum(alive.values()))
         for name in set(node.inputs):

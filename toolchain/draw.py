@@ -14,7 +14,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 from toolchain.graph import Graph, Node
-from toolchain.layers import Conv2d, Linear, Shape
+from toolchain.layers import Conv2d, ConvTranspose2d, Linear, Shape, Upsample
 
 BOX_WIDTH = 118
 BOX_HEIGHT = 30
@@ -26,9 +26,11 @@ MARGIN = 12
 COLORS = {
     "input": "#647087",
     "conv2d": "#2f73b0",
+    "conv_transpose2d": "#2f73b0",
     "depthwise": "#1d7b70",
     "max_pool2d": "#8a6a4b",
     "global_average_pool": "#8a6a4b",
+    "upsample": "#8a6a4b",
     "linear": "#7b5ea7",
     "add": "#b9553a",
     "multiply": "#a3476f",
@@ -86,6 +88,10 @@ def describe(node: Node) -> str:
         step = f" /{layer.stride}" if layer.stride > 1 else ""
         kind = "dw " if layer.depthwise else ""
         return f"{kind}{layer.kernel}x{layer.kernel}{step} → {layer.channels}"
+    if isinstance(layer, ConvTranspose2d):
+        return f"{layer.kernel}x{layer.kernel} x{layer.stride} → {layer.channels}"
+    if isinstance(layer, Upsample):
+        return f"{layer.interpolation} x{layer.factor}"
     if isinstance(layer, Linear):
         return f"dense → {layer.features}"
     return layer.kind.replace("_", " ").replace("2d", "").replace("average", "avg")

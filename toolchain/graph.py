@@ -13,7 +13,7 @@ the output.
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, fields
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
@@ -77,6 +77,15 @@ class Graph:
             except ValueError as error:
                 raise ValueError(f"graph {self.name}, node {node.name!r}: {error}") from None
         return shapes
+
+    @cached_property
+    def needed(self) -> Set[str]:
+        """Names of the nodes that the output depends on; exporters leave out the others."""
+        needed = {self.nodes[-1].name}
+        for node in reversed(self.nodes):
+            if node.name in needed:
+                needed.update(node.inputs)
+        return needed
 
     @property
     def input_shape(self) -> Shape:

@@ -11,8 +11,11 @@ the tests):
 * a dense layer flattens its input first, in a kernel of its own, ``flatten``;
 * a concat of more than five inputs is not taken by XNNPACK and would split the network into
   partitions: it becomes a tree of concats;
+* RESIZE_NEAREST_NEIGHBOR is not taken by XNNPACK and would split the network: enlarging by
+  repeated pixels is a product with ones that broadcasts, ``repeat``, between two reshapes;
 * what two layers without weights compute of the same inputs is computed once (the exporter does
-  that): cells often join the same nodes twice.
+  that): cells often join the same nodes twice;
+* what the output does not depend on is not computed (the exporter leaves it out).
 """
 
 from __future__ import annotations
@@ -29,12 +32,14 @@ from toolchain.layers import (
     AnyLayer,
     Concat,
     Conv2d,
+    ConvTranspose2d,
     GlobalAveragePool,
     Input,
     Linear,
     MaxPool2d,
     Multiply,
     Shape,
+    Upsample,
     Weightless,
 )
 
@@ -92,9 +97,12 @@ def plan(graph: Graph) -> Plan:
     values: dict[str, int] = {}
     known: dict[tuple[AnyLayer, tuple[int, ...]], int] = {}
     steps: list[Step] = []
+    needed = graph.needed
     for name, layer, reads in graph.nodes:
         if not reads:
             values[name] = 0
+            continue
+        if name not in needed:
             continue
         numbers = tuple([values[read] for read in reads])
         is_weightless = isinstance(layer, Weightless)
@@ -127,6 +135,13 @@ def _steps_of(layer: AnyLayer, inputs: tuple[Shape, ...]) -> tuple[LocalStep, ..
     match layer:
         case Conv2d():
             return _conv_steps(layer, inputs[0], output)
+        case ConvTranspose2d():
+            return _conv_transpose_steps(layer, inputs[0], output)
+        case Upsample(interpolation="bilinear"):
+            return ((_kernel("resize_bilinear", inputs, output), (0,)),)
+        case Upsample():
+            kernels = repeat_kernels(nhwc(inputs[0]), layer.factor)
+            return tuple((kernel, (-index,)) for index, kernel in enumerate(kernels))
         case Linear():
             return _linear_steps(layer, inputs[0], output)
         case MaxPool2d():
@@ -164,6 +179,18 @@ def concat_tree(inputs: Sequence[Shape]) -> Iterable[LocalStep]:
         pending[start : start + count] = [(-made, output)]
 
 
+def repeat_kernels(source: Shape, factor: int) -> tuple[Kernel, Kernel, Kernel]:
+    """The kernels that repeat each pixel of an NHWC map ``factor`` times in both directions."""
+    _, rows, columns, channels = source
+    apart = (rows, 1, columns, 1, channels)
+    repeated = (rows, factor, columns, factor, channels)
+    return (
+        make_kernel("reshape", (source,), apart),
+        make_kernel("repeat", (apart,), repeated),
+        make_kernel("reshape", (repeated,), (1, rows * factor, columns * factor, channels)),
+    )
+
+
 def scale_kernel(shape: Shape, factor: str) -> Kernel:
     """The kernel that multiplies all numbers of an NHWC or NC shape by a fraction."""
     return make_kernel("scale", (shape,), shape, {"by": factor})
@@ -182,6 +209,21 @@ def _conv_steps(layer: Conv2d, source: Shape, output: Shape) -> tuple[LocalStep,
     if layer.activation in FUSED:
         return ((conv, (0,)),)
     return ((conv, (0,)), *_activation_steps(layer.activation, output, after=1))
+
+
+def _conv_transpose_steps(
+    layer: ConvTranspose2d, source: Shape, output: Shape
+) -> tuple[LocalStep, ...]:
+    is_fused = layer.activation in FUSED
+    conv = make_kernel(
+        "conv_transpose2d",
+        (nhwc(source),),
+        nhwc(output),
+        _window(layer.kernel, layer.stride),
+        layer.activation if is_fused else "linear",
+    )
+    steps = () if is_fused else _activation_steps(layer.activation, output, after=1)
+    return ((conv, (0,)), *steps)
 
 
 def _linear_steps(layer: Linear, source: Shape, output: Shape) -> tuple[LocalStep, ...]:

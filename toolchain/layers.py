@@ -12,13 +12,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, get_args
 
 Shape = tuple[int, ...]
 """CHW of a feature map, or C of a vector."""
 
 ACTIVATIONS = ("linear", "relu", "relu6", "swish", "hard_swish", "sigmoid", "hard_sigmoid")
 """Functions that a layer can apply to its output."""
+
+INTERPOLATIONS = ("nearest", "bilinear")
+"""How a feature map can be enlarged."""
 
 
 class Layer(Protocol):
@@ -132,6 +135,64 @@ class Conv2d:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ConvTranspose2d:
+    """A transposed convolution, which enlarges, with its batch norm and activation.
+
+    Attributes:
+        channels: output channels.
+        kernel: rows and columns of the filter; ``stride`` plus an even number, so that SAME
+            padding is the same on all sides.
+        stride: the size grows by it in both directions.
+        bias: whether the convolution adds one.
+        norm: whether batch norm follows.
+        activation: the function after that.
+    """
+
+    kind: ClassVar[str] = "conv_transpose2d"
+    channels: int
+    kernel: int = 4
+    stride: int = 2
+    bias: bool = False
+    norm: bool = True
+    activation: str = "relu"
+
+    def __post_init__(self) -> None:
+        _require_positive(self, "channels", "kernel", "stride")
+        _require_activation(self.activation)
+        _require_no_shift(self)
+        if self.kernel < self.stride or (self.kernel - self.stride) % 2:
+            raise ValueError(
+                f"conv_transpose2d: kernel must be stride plus an even number, got {self.kernel} "
+                f"with stride {self.stride}; use {self.stride} or {self.stride + 2}"
+            )
+
+    def output_shape(self, *inputs: Shape) -> Shape:
+        """Channels of the layer, size times the stride."""
+        _, height, width = _feature_map(self, inputs)
+        return (self.channels, height * self.stride, width * self.stride)
+
+    def macs(self, *inputs: Shape) -> int:
+        """Filter size times output size, as published figures and thop have it.
+
+        This takes the layer for a convolution of a map with zeros put between the pixels. What
+        skips the zeros, as runtimes do, needs stride squared times fewer.
+        """
+        _, height, width = self.output_shape(*inputs)
+        return self._weights(inputs) * height * width
+
+    def parameters(self, *inputs: Shape) -> int:
+        """The filter and, if there is one, the bias."""
+        return self._weights(inputs) + self.bias * self.channels
+
+    def norm_parameters(self, *inputs: Shape) -> int:
+        """A scale and a shift for each channel."""
+        return 2 * self.norm * self.channels
+
+    def _weights(self, inputs: tuple[Shape, ...]) -> int:
+        return self.kernel**2 * inputs[0][0] * self.channels
+
+
+@dataclass(frozen=True, kw_only=True)
 class MaxPool2d(Weightless):
     """Largest value of each window."""
 
@@ -169,6 +230,35 @@ class GlobalAveragePool(Weightless):
         """One number for each channel."""
         channels, _, _ = _feature_map(self, inputs)
         return (channels, 1, 1) if self.keep_map else (channels,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Upsample(Weightless):
+    """A feature map enlarged by a whole number.
+
+    Attributes:
+        factor: rows and columns of the output for each of the input.
+        interpolation: ``nearest`` repeats pixels; ``bilinear`` blends them, with pixel centres at
+            half coordinates (torch's ``align_corners=False``).
+    """
+
+    kind: ClassVar[str] = "upsample"
+    factor: int = 2
+    interpolation: str = "nearest"
+
+    def __post_init__(self) -> None:
+        if self.factor < 2:
+            raise ValueError(f"upsample: factor must be 2 or more, got {self.factor}")
+        if self.interpolation not in INTERPOLATIONS:
+            raise ValueError(
+                f"upsample: unknown interpolation {self.interpolation!r}; known are "
+                f"{', '.join(INTERPOLATIONS)}"
+            )
+
+    def output_shape(self, *inputs: Shape) -> Shape:
+        """Rows and columns times the factor."""
+        channels, height, width = _feature_map(self, inputs)
+        return (channels, height * self.factor, width * self.factor)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,9 +307,7 @@ class Add(Weightless):
 
     def __post_init__(self) -> None:
         _require_activation(self.activation)
-        if self.activation == "hard_sigmoid":
-            # Its shift goes into the bias of the layer before it.
-            raise ValueError("add: hard_sigmoid needs a layer with weights; give it to a conv2d")
+        _require_no_shift(self)
 
     def output_shape(self, *inputs: Shape) -> Shape:
         """The common shape."""
@@ -262,12 +350,20 @@ class Concat(Weightless):
         return (sum(shape[0] for shape in inputs), *inputs[0][1:])
 
 
-AnyLayer = Input | Conv2d | MaxPool2d | GlobalAveragePool | Linear | Add | Multiply | Concat
+AnyLayer = (
+    Input
+    | Conv2d
+    | ConvTranspose2d
+    | MaxPool2d
+    | GlobalAveragePool
+    | Upsample
+    | Linear
+    | Add
+    | Multiply
+    | Concat
+)
 
-LAYERS: dict[str, type[AnyLayer]] = {
-    layer.kind: layer
-    for layer in (Input, Conv2d, MaxPool2d, GlobalAveragePool, Linear, Add, Multiply, Concat)
-}
+LAYERS: dict[str, type[AnyLayer]] = {layer.kind: layer for layer in get_args(AnyLayer)}
 """Every layer by the name it has in text and JSON."""
 
 
@@ -301,3 +397,11 @@ def _require_positive(layer: AnyLayer, *names: str) -> None:
 def _require_activation(name: str) -> None:
     if name not in ACTIVATIONS:
         raise ValueError(f"unknown activation {name!r}; known are {', '.join(ACTIVATIONS)}")
+
+
+def _require_no_shift(layer: Add | ConvTranspose2d) -> None:
+    if layer.activation == "hard_sigmoid":
+        # Its shift goes into the bias of the layer before it.
+        raise ValueError(
+            f"{layer.kind}: hard_sigmoid needs a layer with weights; give it to a conv2d"
+        )

@@ -17,12 +17,14 @@ from toolchain.layers import (
     AnyLayer,
     Concat,
     Conv2d,
+    ConvTranspose2d,
     GlobalAveragePool,
     Input,
     Linear,
     MaxPool2d,
     Multiply,
     Shape,
+    Upsample,
     same_padding,
 )
 
@@ -144,6 +146,10 @@ def make_module(layer: AnyLayer, inputs: tuple[Shape, ...], norm: NormSettings) 
     match layer:
         case Conv2d():
             return _conv(layer, inputs[0], norm)
+        case ConvTranspose2d():
+            return _conv_transpose(layer, inputs[0], norm)
+        case Upsample():
+            return _upsample(layer)
         case Linear():
             dense = nn.Linear(inputs[0][0], layer.features, bias=layer.bias)
             if layer.activation == "linear":
@@ -193,11 +199,34 @@ def _conv(layer: Conv2d, source: Shape, norm: NormSettings) -> nn.Module:
             bias=layer.bias,
         )
     )
+    return nn.Sequential(*modules, *_norm_and_activation(layer, norm))
+
+
+def _conv_transpose(layer: ConvTranspose2d, source: Shape, norm: NormSettings) -> nn.Module:
+    convolution = nn.ConvTranspose2d(
+        source[0],
+        layer.channels,
+        layer.kernel,
+        layer.stride,
+        padding=(layer.kernel - layer.stride) // 2,
+        bias=layer.bias,
+    )
+    return nn.Sequential(convolution, *_norm_and_activation(layer, norm))
+
+
+def _norm_and_activation(layer: Conv2d | ConvTranspose2d, norm: NormSettings) -> list[nn.Module]:
+    modules: list[nn.Module] = []
     if layer.norm:
         modules.append(nn.BatchNorm2d(layer.channels, eps=norm.eps, momentum=norm.momentum))
     if layer.activation != "linear":
         modules.append(make_activation(layer.activation))
-    return nn.Sequential(*modules)
+    return modules
+
+
+def _upsample(layer: Upsample) -> nn.Module:
+    # Corners are not aligned; torch takes the argument for neither mode but bilinear.
+    corners = None if layer.interpolation == "nearest" else False
+    return nn.Upsample(scale_factor=layer.factor, mode=layer.interpolation, align_corners=corners)
 
 
 def _padding(source: Shape, kernel: int, stride: int) -> tuple[SamePad | None, tuple[int, int]]:

@@ -9,6 +9,7 @@ Sources:
         operator by operator, node numbers included: 213,656 weights, to which `count.py` adds
         the classifier's two biases. They state 57.4 M MACs; the convolutions and the classifier
         of their file have 56.16 M.
+    scalenet-*, hrnet-*, higherhrnet-*: see `spaces/scalenet_published.py`.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from pathlib import Path
 from toolchain.errors import NameUnknown
 from toolchain.graph import Graph, graph_from_json
 from toolchain.spaces.mobilenet import MobileNetSpace
+from toolchain.spaces.scalenet_json import architecture_from_json, is_architecture
+from toolchain.spaces.scalenet_published import SCALENETS
 from toolchain.spaces.shrinkcnn import ShrinkCnnSpace
 from toolchain.spaces.swiftnet import SwiftNetSpace
 
@@ -77,6 +80,7 @@ ZOO: Mapping[str, Callable[[], Graph]] = {
     "mobilenetv2": lambda: MOBILENET_OUTLINE.decode("v2-w1-s2-d4"),
     "mobilenetv3-small": lambda: MOBILENET_OUTLINE.decode("v3s-w1-s2-d4"),
     "swiftnet-vww": lambda: SWIFTNET_OUTLINE.decode("/".join(SWIFTNET_STAGES)),
+    **{name: architecture.decode for name, architecture in SCALENETS.items()},
 }
 """Every network by its name."""
 
@@ -93,12 +97,16 @@ def make_network(name: str) -> Graph:
 
 
 def read_network(path: Path) -> Graph:
-    """A network from a JSON file that holds its graph.
+    """A network from a JSON file that holds its graph, or a ScaleNet's depths and fusions.
 
     Raises:
-        ValueError: the file cannot be read, or holds no graph.
+        ValueError: the file cannot be read, or holds neither.
+        GenotypeInvalid: it holds a ScaleNet that is none.
     """
     try:
-        return graph_from_json(json.loads(path.read_text(encoding="utf-8")))
+        data = json.loads(path.read_text(encoding="utf-8"))
+        if is_architecture(data):
+            return architecture_from_json(data).decode()
+        return graph_from_json(data)
     except (OSError, ValueError) as error:
         raise ValueError(f"cannot read a graph from {path}: {error}") from None

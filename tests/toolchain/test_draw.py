@@ -10,7 +10,7 @@ import pytest
 
 from toolchain.draw import COLORS, describe, draw_svg
 from toolchain.graph import Graph, GraphBuilder, Node
-from toolchain.layers import LAYERS, Conv2d, Input, Linear
+from toolchain.layers import LAYERS, AnyLayer, Conv2d, ConvTranspose2d, Input, Linear, Upsample
 from toolchain.spaces.shrinkcnn import ShrinkCnnSpace
 from toolchain.zoo import make_network
 
@@ -87,10 +87,12 @@ def test_a_tooltip_tells_shape_and_cost() -> None:
     [
         (Conv2d(channels=32, kernel=3, stride=2), "3x3 /2 → 32"),
         (Conv2d(channels=32, kernel=5, depthwise=True), "dw 5x5 → 32"),
+        (ConvTranspose2d(channels=32), "4x4 x2 → 32"),
+        (Upsample(factor=4), "nearest x4"),
         (Linear(features=10), "dense → 10"),
     ],
 )
-def test_a_layer_is_described_in_few_characters(layer: Conv2d | Linear, text: str) -> None:
+def test_a_layer_is_described_in_few_characters(layer: AnyLayer, text: str) -> None:
     assert describe(Node("x", layer, ("y",))) == text
 
 

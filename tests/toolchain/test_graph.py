@@ -190,3 +190,15 @@ def test_a_line_that_is_no_node_is_refused_with_its_number(line: str) -> None:
 def test_text_without_nodes_is_refused() -> None:
     with pytest.raises(ValueError, match="no nodes"):
         graph_from_text("\n\n", "empty")
+
+
+def test_the_output_needs_what_leads_to_it_and_nothing_else() -> None:
+    graph = graph_from_text(
+        "image = input(channels=4, height=4, width=4)\n"
+        "a = conv2d(image, channels=4)\n"
+        "dead = conv2d(a, channels=4)\n"
+        "deader = add(dead, image)\n"
+        "b = add(a, image)\n",
+        "small",
+    )
+    assert graph.needed == {"image", "a", "b"}

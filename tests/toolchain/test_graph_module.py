@@ -15,12 +15,14 @@ from toolchain.layers import (
     AnyLayer,
     Concat,
     Conv2d,
+    ConvTranspose2d,
     GlobalAveragePool,
     Input,
     Linear,
     MaxPool2d,
     Multiply,
     Shape,
+    Upsample,
 )
 from toolchain.module import GraphModule, NormSettings, make_activation, make_module
 from toolchain.spaces.shrinkcnn import ShrinkCnnSpace
@@ -91,6 +93,34 @@ def test_a_max_pool_pads_as_tflite_does(height: int, width: int, kernel: int, st
     found, _ = compute(layer, x_CHW)
     assert found.shape == layer.output_shape(x_CHW.shape)
     np.testing.assert_array_equal(found, windows(x_CHW, kernel, stride, -np.inf).max((3, 4)))
+
+
+@settings(deadline=None)
+@given(SIZES, SIZES, STRIDES, st.integers(0, 2))
+def test_a_transposed_convolution_gives_what_a_convolution_of_its_size_would_read(
+    height: int, width: int, stride: int, margin: int
+) -> None:
+    layer = ConvTranspose2d(
+        channels=5, kernel=stride + 2 * margin, stride=stride, norm=False, activation="linear"
+    )
+    x_CHW = image((3, height, width))
+    found, module = compute(layer, x_CHW)
+    assert found.shape == layer.output_shape(x_CHW.shape)
+    # The transpose of the matrix that a strided convolution with SAME padding is.
+    filter_IOKK = module[0].weight.detach().numpy()
+    y_CHW = image(found.shape, seed=1)
+    views = windows(y_CHW, layer.kernel, stride, 0.0)
+    forward = np.einsum("ohwij,coij->chw", views, filter_IOKK)
+    np.testing.assert_allclose((found * y_CHW).sum(), (forward * x_CHW).sum())
+
+
+def test_nearest_repeats_pixels_and_bilinear_blends_them_between_centres() -> None:
+    x_CHW = np.array([[[0.0, 4.0], [8.0, 12.0]]])
+    repeated, _ = compute(Upsample(factor=3), x_CHW)
+    np.testing.assert_array_equal(repeated, x_CHW.repeat(3, axis=1).repeat(3, axis=2))
+    blended, _ = compute(Upsample(interpolation="bilinear"), x_CHW)
+    np.testing.assert_allclose(blended[0, 0], [0, 1, 3, 4])
+    np.testing.assert_allclose(blended[0, :, 0], [0, 2, 6, 8])
 
 
 @pytest.mark.parametrize("height", [7, 8, 13])

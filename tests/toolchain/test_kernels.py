@@ -115,6 +115,33 @@ def test_a_dense_layer_flattens_first() -> None:
     assert steps[-1].kernel.output == (1, 3)
 
 
+def test_repeated_pixels_are_a_product_with_ones_between_reshapes() -> None:
+    # XNNPACK (LiteRT 2.3) does not take RESIZE_NEAREST_NEIGHBOR.
+    steps = plan_of("a = upsample(image, factor=3)").steps
+    assert [step.kernel.key for step in steps] == [
+        "reshape 1x9x7x4 -> 9x1x7x1x4 act=linear float32",
+        "repeat 9x1x7x1x4 -> 9x3x7x3x4 act=linear float32",
+        "reshape 9x3x7x3x4 -> 1x27x21x4 act=linear float32",
+    ]
+    assert [step.inputs for step in steps] == [(0,), (1,), (2,)]
+    assert kinds("a = upsample(image, interpolation=bilinear)") == ["resize_bilinear"]
+
+
+def test_relu_is_in_the_transposed_convolution_and_other_activations_are_not() -> None:
+    assert [one.key for one in plan_of("a = conv_transpose2d(image, channels=8)").kernels] == [
+        "conv_transpose2d 1x9x7x4 -> 1x18x14x8 kernel=4x4 padding=same stride=2x2 act=relu float32"
+    ]
+    steps = plan_of("a = conv_transpose2d(image, channels=8, activation=swish)").steps
+    assert [step.kernel.kind for step in steps] == ["conv_transpose2d", "sigmoid", "multiply"]
+    assert [set(step.inputs) for step in steps] == [{0}, {1}, {1, 2}]
+
+
+def test_what_the_output_does_not_depend_on_is_not_run() -> None:
+    text = "a = conv2d(image, channels=4)\n{}b = conv2d(a, channels=8)"
+    dead = "dead = conv2d(a, channels=4)\ndeader = upsample(dead)\n"
+    assert plan_of(text.format(dead)) == plan_of(text.format(""))
+
+
 def test_equal_work_without_weights_is_done_once() -> None:
     text = """
     a = conv2d(image, channels=4)

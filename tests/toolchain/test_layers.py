@@ -13,12 +13,14 @@ from toolchain.layers import (
     AnyLayer,
     Concat,
     Conv2d,
+    ConvTranspose2d,
     GlobalAveragePool,
     Input,
     Linear,
     MaxPool2d,
     Multiply,
     Shape,
+    Upsample,
     same_padding,
 )
 
@@ -34,6 +36,10 @@ GATE: Shape = (6, 1, 1)
         (Conv2d(channels=8, kernel=3), (IMAGE,), (8, 9, 7)),
         (Conv2d(channels=8, kernel=3, stride=2), (IMAGE,), (8, 5, 4)),
         (Conv2d(channels=6, kernel=5, stride=3, depthwise=True), (IMAGE,), (6, 3, 3)),
+        (ConvTranspose2d(channels=8), (IMAGE,), (8, 18, 14)),
+        (ConvTranspose2d(channels=8, kernel=3, stride=3), (IMAGE,), (8, 27, 21)),
+        (Upsample(), (IMAGE,), (6, 18, 14)),
+        (Upsample(factor=3, interpolation="bilinear"), (IMAGE,), (6, 27, 21)),
         (MaxPool2d(), (IMAGE,), (6, 5, 4)),
         (MaxPool2d(kernel=3, stride=1), (IMAGE,), IMAGE),
         (GlobalAveragePool(), (IMAGE,), VECTOR),
@@ -60,6 +66,9 @@ def test_each_layer_has_its_shape_rule(
         (Conv2d(channels=8), (IMAGE, IMAGE), "takes 1 input"),
         (Conv2d(channels=8), (VECTOR,), "feature map"),
         (Conv2d(channels=8, depthwise=True), (IMAGE,), "keeps its 6 channels, not 8"),
+        (ConvTranspose2d(channels=8), (VECTOR,), "feature map"),
+        (Upsample(), (VECTOR,), "feature map"),
+        (Upsample(), (IMAGE, IMAGE), "takes 1 input"),
         (MaxPool2d(), (VECTOR,), "feature map"),
         (GlobalAveragePool(), (VECTOR,), "feature map"),
         (Linear(features=3), (IMAGE,), "pool first"),
@@ -90,6 +99,11 @@ def test_what_a_layer_cannot_take_is_refused(
         (Conv2d, {"channels": 4, "kernel": -1}, "kernel must be at least 1"),
         (Conv2d, {"channels": 4, "stride": 0}, "stride must be at least 1"),
         (Conv2d, {"channels": 4, "activation": "tanh"}, "unknown activation 'tanh'"),
+        (ConvTranspose2d, {"channels": 4, "kernel": 3}, "plus an even number, got 3 .*use 2 or 4"),
+        (ConvTranspose2d, {"channels": 4, "kernel": 1}, "plus an even number"),
+        (ConvTranspose2d, {"channels": 4, "activation": "hard_sigmoid"}, "give it to a conv2d"),
+        (Upsample, {"factor": 1}, "factor must be 2 or more, got 1"),
+        (Upsample, {"interpolation": "cubic"}, "'cubic'; known are nearest, bilinear"),
         (MaxPool2d, {"kernel": 0}, "kernel must be at least 1"),
         (MaxPool2d, {"kernel": 4, "stride": 1}, "odd kernel"),
         (Linear, {"features": 0}, "features must be at least 1"),
@@ -116,6 +130,13 @@ def test_convolutions_count_their_filter_their_bias_and_their_norm() -> None:
     assert depthwise.norm_parameters(IMAGE) == 0
 
 
+def test_transposed_convolutions_count_their_filter_for_each_pixel_they_give() -> None:
+    layer = ConvTranspose2d(channels=8, bias=True)
+    assert layer.macs(IMAGE) == 4 * 4 * 6 * 8 * 18 * 14
+    assert layer.parameters(IMAGE) == 4 * 4 * 6 * 8 + 8
+    assert layer.norm_parameters(IMAGE) == 16
+
+
 def test_dense_layers_count_their_matrix_and_their_bias() -> None:
     assert Linear(features=10).macs(VECTOR) == 60
     assert Linear(features=10).parameters(VECTOR) == 70
@@ -127,6 +148,7 @@ def test_dense_layers_count_their_matrix_and_their_bias() -> None:
     [
         (MaxPool2d(), (IMAGE,)),
         (GlobalAveragePool(), (IMAGE,)),
+        (Upsample(), (IMAGE,)),
         (Add(), (IMAGE, IMAGE)),
         (Multiply(), (IMAGE, GATE)),
         (Concat(), (IMAGE, IMAGE)),

@@ -2,14 +2,24 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
 from toolchain.count import count
 from toolchain.errors import NameUnknown
+from toolchain.graph import Graph
 from toolchain.kernels import plan
 from toolchain.layers import Add, Concat, Conv2d
 from toolchain.spaces.dag import parse_dags
+from toolchain.spaces.scalenet_published import (
+    BOTTOM_UP_W32,
+    P1,
+    POSE_W32,
+    POSE_W48,
+    SCALENETS,
+    SEGMENTATION_W32,
+)
 from toolchain.zoo import SWIFTNET_STAGES, ZOO, make_network
 
 SWIFTNET = make_network("swiftnet-vww")
@@ -142,6 +152,98 @@ def test_swiftnets_concats_of_six_and_eight_become_trees() -> None:
     # One merge, of nodes 13 and 15 of stage 2, has two readers and is computed once.
     assert len(concats) >= 15 + 1 + 1
     assert max(map(len, concats)) == 5
+
+
+def shown(network: Graph, unit: float, digits: int) -> tuple[float, float]:
+    """Millions of parameters with norm, and MACs in a unit, as published."""
+    counts = count(network)
+    return round(counts.params_with_norm / 1e6, digits), round(counts.macs / unit, digits)
+
+
+# ScaleNAS, tables 1 and 2, and the HRNets beside them; they divide MACs by 2**30.
+@pytest.mark.parametrize(
+    ("name", "params", "macs"),
+    [
+        ("scalenet-s1", 25.3, 265.5),
+        ("scalenet-s2", 28.5, 309.5),
+        ("scalenet-p1", 28.5, 6.9),
+        ("scalenet-p2", 35.6, 8.0),
+        ("hrnet-w48", 65.9, 696.2),  # printed as 65.8: 65.859, or 65.774 without norm
+        ("hrnet-w32-pose", 28.5, 7.1),
+        ("hrnet-w48-pose", 63.6, 14.6),
+    ],
+)
+def test_scalenets_and_hrnets_count_what_is_published(
+    name: str, params: float, macs: float
+) -> None:
+    assert shown(make_network(name), 2**30, 1) == (params, macs)
+
+
+def test_published_figures_at_other_inputs_are_counted_too() -> None:
+    at_384 = replace(POSE_W48, input_shape=(3, 384, 288))
+    assert shown(at_384.decode(at_384.regular(4)), 2**30, 1) == (63.6, 32.9)
+    at_256 = replace(POSE_W32, input_shape=(3, 256, 256))
+    assert shown(at_256.decode(P1), 2**30, 1) == (28.5, 9.3)
+
+
+# Counted from the outline by hand (two ways); no paper prints them.
+@pytest.mark.parametrize(
+    ("name", "params", "macs"),
+    [
+        ("scalenet-w32-smallest", 13.857, 200.707),
+        ("scalenet-w32-largest", 47.850, 469.762),
+        ("scalenet-w48-smallest", 30.584, 390.826),
+        ("scalenet-w48-largest", 106.995, 996.199),
+        ("hrnet-w32", 29.547, 336.418),
+    ],
+)
+def test_the_ends_of_the_scalenet_space_are_known(name: str, params: float, macs: float) -> None:
+    found = shown(make_network(name), 2**30, 3)
+    assert found == pytest.approx((params, macs), abs=0.001)
+
+
+def test_higherhrnets_count_what_is_published() -> None:
+    # By 10**9, the transposed convolution by the pixels that it gives.
+    assert shown(make_network("higherhrnet-w32"), 1e9, 1) == (28.6, 47.9)
+    assert shown(BOTTOM_UP_W32.decode(P1), 1e9, 1) == (28.6, 46.9)
+    wide = replace(BOTTOM_UP_W32, width=48, input_shape=(3, 640, 640))
+    assert shown(wide.decode(wide.regular(4)), 1e9, 1) == (63.8, 154.3)
+
+
+@pytest.mark.parametrize(
+    ("name", "blocks", "fusions"),
+    [
+        ("scalenet-s1", 72, 95),
+        ("scalenet-s2", 87, 127),
+        ("scalenet-p1", 95, 130),
+        ("scalenet-p2", 111, 165),
+        ("scalenet-w32-largest", 134, 310),
+        ("hrnet-w48", 108, 62),
+        ("hrnet-w48-pose", 108, 53),
+    ],
+)
+def test_scalenets_have_the_blocks_and_fusions_that_are_published(
+    name: str, blocks: int, fusions: int
+) -> None:
+    modules = SCALENETS[name].space.parse(SCALENETS[name].genotype)
+    stage_1 = SEGMENTATION_W32.stem_blocks
+    assert stage_1 + sum(sum(module.depths) for module in modules) == blocks
+    assert sum(module.fusions for module in modules) == fusions
+
+
+# ScaleNAS, appendix: depths of the modules in order, branches as digits.
+@pytest.mark.parametrize(
+    ("name", "depths"),
+    [
+        ("scalenet-s1", "34 323 222 222 232 2223 2333 3434"),
+        ("scalenet-s2", "34 344 343 222 333 3333 4343 3434"),
+        ("scalenet-p1", "34 334 443 443 443 3433 3444 3433"),
+        ("scalenet-p2", "55 334 443 554 444 4545 3444 4544"),
+    ],
+)
+def test_scalenets_have_the_depths_that_were_found(name: str, depths: str) -> None:
+    modules = SCALENETS[name].space.parse(SCALENETS[name].genotype)
+    assert " ".join("".join(map(str, module.depths)) for module in modules) == depths
 
 
 def test_every_network_is_consistent() -> None:

@@ -2,18 +2,22 @@
 
 Both producers of TFLite files end here: probe networks (a graph's plan with random weights) and
 the lowering of an ONNX model (its own plan with trained weights). One kernel becomes one TFLite
-operator, NHWC, without a TRANSPOSE anywhere, with two exceptions that XNNPACK makes (seen with its
-profiler, LiteRT 2.3):
+operator, NHWC, without a TRANSPOSE anywhere, with three exceptions that XNNPACK makes (seen with
+its profiler, LiteRT 2.3):
 
 * a FULLY_CONNECTED flattens its input in a kernel of its own, which has no operator;
-* a PAD is part of the VALID convolution after it, so that both are one kernel.
+* a PAD is part of the VALID convolution after it, so that both are one kernel;
+* an ADD with an activation is two kernels, and the only form that XNNPACK takes in int8: a RELU of
+  its own would split a quantized network.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import flatbuffers
@@ -37,7 +41,8 @@ class Weights:
     """Constants of one kernel.
 
     Attributes:
-        filter: OHWI of a convolution, 1HWC of a depthwise one, OI of a dense layer.
+        filter: OHWI of a convolution, transposed or not, 1HWC of a depthwise one, OI of a dense
+            layer.
         bias: one number for each output channel.
     """
 
@@ -49,7 +54,7 @@ def weight_shape(kernel: Kernel) -> Shape | None:
     """Shape of a kernel's filter as TFLite stores it; None when the kernel has no weights."""
     channels = kernel.output[-1]
     match kernel.kind:
-        case "conv2d":
+        case "conv2d" | "conv_transpose2d":
             return (channels, *kernel.pair("kernel"), kernel.inputs[0][-1])
         case "depthwise_conv2d":
             return (1, *kernel.pair("kernel"), channels)
@@ -88,7 +93,9 @@ def write_tflite(plan: Plan, weights: Mapping[int, Weights]) -> bytes:
     """
     writer = _Writer()
     values = [writer.tensor(plan.input_shape, INPUT_NAME)]
-    left_out = _flattened_by_runtime(plan)
+    clamps = _clamps_of_sums(plan)
+    left_out = _flattened_by_runtime(plan) | {index + 1 for index in clamps}
+    last = len(plan.steps) - 1
     for index, (kernel, reads) in enumerate(plan.steps):
         inputs = [values[read] for read in reads]
         if index in left_out:
@@ -99,10 +106,11 @@ def write_tflite(plan: Plan, weights: Mapping[int, Weights]) -> bytes:
             padded = writer.tensor(_padded(kernel.inputs[0], pads), f"padded_{index}")
             writer.operator(pad_operator(pads), inputs, padded)
             inputs = [padded]
-        is_last = index == len(plan.steps) - 1
+        is_last = index == last or (index in clamps and index + 1 == last)
         output = writer.tensor(kernel.output, OUTPUT_NAME if is_last else f"value_{index}")
         inputs += _weight_tensors(writer, kernel, weights.get(index), index)
-        writer.operator(make_operator(kernel), inputs, output)
+        activation = clamps.get(index, kernel.activation)
+        writer.operator(make_operator(replace(kernel, activation=activation)), inputs, output)
         values.append(output)
     return writer.finish(values[0], values[-1])
 
@@ -119,6 +127,18 @@ def _flattened_by_runtime(plan: Plan) -> set[int]:
     return flattens - read_otherwise - {len(plan.steps) - 1}
 
 
+def _clamps_of_sums(plan: Plan) -> dict[int, str]:
+    """Range of the clamp after each sum that nothing else reads, by the index of the sum."""
+    readers = Counter(read for step in plan.steps for read in step.inputs)
+    return {
+        index: clamp.kernel.attribute("range")
+        for index, (add, clamp) in enumerate(pairwise(plan.steps))
+        if (add.kernel.kind, clamp.kernel.kind) == ("add", "clamp")
+        and clamp.inputs == (index + 1,)
+        and readers[index + 1] == 1
+    }
+
+
 def _padded(shape: Shape, pads: Pads) -> Shape:
     batch, rows, columns, channels = shape
     return (batch, rows + sum(pads[:2]), columns + sum(pads[2:]), channels)
@@ -133,7 +153,7 @@ class _Writer:
         self._subgraph.tensors = []
         self._subgraph.operators = []
         self._buffers = [schema.BufferT()]
-        self._codes: list[int] = []
+        self._codes: list[tuple[int, int]] = []
 
     def tensor(
         self, shape: Shape, name: str, content: npt.NDArray[np.generic] | None = None
@@ -156,11 +176,17 @@ class _Writer:
     def operator(self, kind: Operator, inputs: list[int], output: int) -> None:
         if kind.settings is not None:
             name = f"settings_{len(self._subgraph.operators)}"
-            inputs = [*inputs, self.tensor(kind.settings.shape, name, kind.settings)]
-        if kind.code not in self._codes:
-            self._codes.append(kind.code)
+            settings = self.tensor(kind.settings.shape, name, kind.settings)
+            if kind.reads_settings_first:
+                source, weights, *bias = inputs
+                inputs = [settings, weights, source, *bias]
+            else:
+                inputs = [*inputs, settings]
+        code = (kind.code, kind.version)
+        if code not in self._codes:
+            self._codes.append(code)
         operator = schema.OperatorT()
-        operator.opcodeIndex = self._codes.index(kind.code)
+        operator.opcodeIndex = self._codes.index(code)
         operator.inputs = np.array(inputs, np.int32)
         operator.outputs = np.array([output], np.int32)
         operator.builtinOptionsType = kind.options_type
@@ -173,7 +199,7 @@ class _Writer:
         model = schema.ModelT()
         model.version = 3
         model.description = "pocketnas"
-        model.operatorCodes = [_operator_code(code) for code in self._codes]
+        model.operatorCodes = [_operator_code(*code) for code in self._codes]
         model.subgraphs = [self._subgraph]
         model.buffers = self._buffers
         model.signatureDefs = [_signature(image, output)]
@@ -197,11 +223,11 @@ def _weight_tensors(
     ]
 
 
-def _operator_code(code: int) -> Any:
+def _operator_code(code: int, version: int) -> Any:
     operator_code = schema.OperatorCodeT()
     operator_code.builtinCode = code
     operator_code.deprecatedBuiltinCode = min(code, 127)
-    operator_code.version = 1
+    operator_code.version = version
     return operator_code
 
 

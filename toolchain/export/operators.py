@@ -26,12 +26,17 @@ class Operator(NamedTuple):
         options_type: ``BuiltinOptions`` of the schema.
         options: an object of that type; None where the type is NONE.
         settings: a constant that the operator reads after its inputs, such as axes or a factor.
+        reads_settings_first: whether weights and inputs stand the other way round as well:
+            settings, filter, input, bias.
+        version: of the operator; below 2, a runtime knows less of it than is asked for here.
     """
 
     code: int
     options_type: int = schema.BuiltinOptions.NONE
     options: Any = None
     settings: Settings | None = None
+    reads_settings_first: bool = False
+    version: int = 1
 
 
 def make_operator(kernel: Kernel) -> Operator:
@@ -72,8 +77,9 @@ _ACTIVATIONS = {
 _PADDINGS = {"same": schema.Padding.SAME, "valid": schema.Padding.VALID}
 
 
-def _add(_: Kernel) -> Operator:
+def _add(kernel: Kernel) -> Operator:
     options = schema.AddOptionsT()
+    options.fusedActivationFunction = _ACTIVATIONS[kernel.activation]
     return Operator(schema.BuiltinOperator.ADD, schema.BuiltinOptions.AddOptions, options)
 
 
@@ -96,6 +102,21 @@ def _conv2d(kernel: Kernel) -> Operator:
     return Operator(schema.BuiltinOperator.CONV_2D, schema.BuiltinOptions.Conv2DOptions, options)
 
 
+def _conv_transpose2d(kernel: Kernel) -> Operator:
+    options = schema.TransposeConvOptionsT()
+    options.padding = _PADDINGS[kernel.attribute("padding")]
+    options.strideH, options.strideW = kernel.pair("stride")
+    options.fusedActivationFunction = _ACTIVATIONS[kernel.activation]
+    return Operator(
+        schema.BuiltinOperator.TRANSPOSE_CONV,
+        schema.BuiltinOptions.TransposeConvOptions,
+        options,
+        np.array(kernel.output, np.int32),
+        reads_settings_first=True,
+        version=4,  # bias since 3, a fused activation since 4
+    )
+
+
 def _depthwise_conv2d(kernel: Kernel) -> Operator:
     options = _windowed(schema.DepthwiseConv2DOptionsT(), kernel)
     options.dilationHFactor = options.dilationWFactor = 1
@@ -107,7 +128,7 @@ def _depthwise_conv2d(kernel: Kernel) -> Operator:
     )
 
 
-def _flatten(kernel: Kernel) -> Operator:
+def _reshape(kernel: Kernel) -> Operator:
     shape = np.array(kernel.output, np.int32)
     options = schema.ReshapeOptionsT()
     options.newShape = shape
@@ -159,6 +180,25 @@ def _pad(kernel: Kernel) -> Operator:
     return pad_operator(parse_pads(kernel.attribute("pads")))
 
 
+def _repeat(kernel: Kernel) -> Operator:
+    """A product with ones, which broadcasts: what repeats has size 1 in the input."""
+    sizes = zip(kernel.inputs[0], kernel.output, strict=True)
+    ones = np.ones([new if old == 1 else 1 for old, new in sizes], np.float32)
+    return _multiply(kernel)._replace(settings=ones)
+
+
+def _resize_bilinear(kernel: Kernel) -> Operator:
+    options = schema.ResizeBilinearOptionsT()
+    options.halfPixelCenters = True
+    return Operator(
+        schema.BuiltinOperator.RESIZE_BILINEAR,
+        schema.BuiltinOptions.ResizeBilinearOptions,
+        options,
+        np.array(kernel.output[1:3], np.int32),
+        version=3,  # half-pixel centres
+    )
+
+
 def _scale(kernel: Kernel) -> Operator:
     factor = np.array(float(Fraction(kernel.attribute("by"))), np.float32)
     return _multiply(kernel)._replace(settings=factor)
@@ -173,14 +213,18 @@ OPERATORS: dict[str, Callable[[Kernel], Operator]] = {
     "clamp": _clamp,
     "concat": _concat,
     "conv2d": _conv2d,
+    "conv_transpose2d": _conv_transpose2d,
     "depthwise_conv2d": _depthwise_conv2d,
-    "flatten": _flatten,
+    "flatten": _reshape,
     "fully_connected": _fully_connected,
     "hard_swish": _hard_swish,
     "max_pool2d": _max_pool2d,
     "mean": _mean,
     "multiply": _multiply,
     "pad": _pad,
+    "repeat": _repeat,
+    "reshape": _reshape,
+    "resize_bilinear": _resize_bilinear,
     "scale": _scale,
     "sigmoid": _sigmoid,
 }

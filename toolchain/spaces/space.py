@@ -15,6 +15,7 @@ from toolchain.kernels import plan
 from toolchain.layers import Shape
 from toolchain.settings import override
 from toolchain.spaces.mobilenet import MobileNetSpace
+from toolchain.spaces.scalenet import ScaleNetSpace
 from toolchain.spaces.shrinkcnn import ShrinkCnnSpace
 from toolchain.spaces.swiftnet import SwiftNetSpace
 
@@ -27,7 +28,7 @@ class Space(Protocol):
     Attributes:
         name: as in the table below.
         input_shape: CHW of the images.
-        classes: features of the classifier.
+        classes: features of the classifier, or labels or keypoints where a space has such heads.
     """
 
     name: ClassVar[str]
@@ -38,7 +39,7 @@ class Space(Protocol):
 
     @property
     def classes(self) -> int:
-        """Features of the classifier."""
+        """Features of the classifier, or labels or keypoints."""
 
     def sample(self, rng: np.random.Generator) -> str:
         """A random genotype."""
@@ -61,6 +62,7 @@ SPACES: Mapping[str, Callable[[], Space]] = {
     ShrinkCnnSpace.name: ShrinkCnnSpace,
     SwiftNetSpace.name: SwiftNetSpace,
     MobileNetSpace.name: MobileNetSpace,
+    ScaleNetSpace.name: ScaleNetSpace,
 }
 """Every space by its name."""
 

@@ -16,6 +16,8 @@ from torch import nn
 ONE_CYCLE_WARM_UP = 0.3
 ONE_CYCLE_START = 0.04
 
+CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainSettings:
@@ -110,14 +112,14 @@ def build_optimizer(module: nn.Module, settings: TrainSettings) -> torch.optim.O
 def _decayed_weights(module: nn.Module, decays_linear: bool) -> list[nn.Parameter]:
     weights = []
     for layer in module.modules():
-        is_convolution = isinstance(layer, nn.Conv2d) and not _is_depthwise(layer)
+        is_convolution = isinstance(layer, CONVOLUTIONS) and not _is_depthwise(layer)
         if is_convolution or (decays_linear and isinstance(layer, nn.Linear)):
             assert isinstance(layer.weight, nn.Parameter)
             weights.append(layer.weight)
     return weights
 
 
-def _is_depthwise(layer: nn.Conv2d) -> bool:
+def _is_depthwise(layer: nn.Conv2d | nn.ConvTranspose2d) -> bool:
     return layer.groups > 1 and layer.groups == layer.in_channels
 
 
@@ -131,7 +133,7 @@ def initialize(module: nn.Module, *, seed: int) -> None:
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.default_generator.manual_seed(seed)
         for layer in module.modules():
-            if isinstance(layer, nn.Conv2d | nn.Linear):
+            if isinstance(layer, (*CONVOLUTIONS, nn.Linear)):
                 nn.init.xavier_normal_(layer.weight)
                 if layer.bias is not None:
                     nn.init.zeros_(layer.bias)

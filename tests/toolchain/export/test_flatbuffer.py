@@ -60,6 +60,50 @@ def test_a_scale_is_a_product_with_a_constant():
     assert model.buffers[factor.buffer].data.view(np.float32) == [np.float32(1 / 6)]
 
 
+def sum_plan(range_: str, reads: tuple[int, ...]) -> Plan:
+    """A sum, its clamp, and a sum of what ``reads`` says."""
+    shape = (1, 2, 2, 3)
+    add = make_kernel("add", (shape, shape), shape)
+    clamp = make_kernel("clamp", (shape,), shape, {"range": range_})
+    return Plan(shape, (Step(add, (0, 0)), Step(clamp, (1,)), Step(add, reads)))
+
+
+def test_a_clamp_that_alone_reads_a_sum_is_the_activation_of_that():
+    for name, code in (("relu", 1), ("relu6", 3)):
+        content = write_tflite(sum_plan(name, (2, 0)), {})
+        assert operators(content) == ["ADD", "ADD"]
+        model = schema.ModelT.InitFromPackedBuf(content)
+        first, second = (one.builtinOptions for one in model.subgraphs[0].operators)
+        assert (first.fusedActivationFunction, second.fusedActivationFunction) == (code, 0)
+
+
+def test_a_clamp_of_a_sum_that_others_read_is_an_operator_of_its_own():
+    assert operators(write_tflite(sum_plan("relu", (2, 1)), {})) == ["ADD", "RELU", "ADD"]
+
+
+def test_a_clamped_sum_can_be_the_output():
+    plan_ = sum_plan("relu", (2, 0))
+    content = write_tflite(Plan(plan_.input_shape, plan_.steps[:2]), {})
+    assert operators(content) == ["ADD"]
+    subgraph = schema.ModelT.InitFromPackedBuf(content).subgraphs[0]
+    assert subgraph.tensors[subgraph.outputs[0]].name == b"logits"
+
+
+def test_operators_state_the_version_that_knows_their_settings():
+    shape = (1, 2, 2, 3)
+    attributes = {"kernel": "4x4", "stride": "2x2", "padding": "same"}
+    network = Plan(
+        shape,
+        (
+            Step(make_kernel("resize_bilinear", (shape,), (1, 4, 4, 3)), (0,)),
+            Step(make_kernel("conv_transpose2d", ((1, 4, 4, 3),), (1, 8, 8, 5), attributes), (1,)),
+        ),
+    )
+    model = schema.ModelT.InitFromPackedBuf(write_tflite(network, random_weights(network, 0)))
+    # tensorflow/lite/tools/versioning/op_version.cc
+    assert [code.version for code in model.operatorCodes] == [3, 4]
+
+
 def test_the_same_plan_and_seed_give_the_same_bytes():
     network = plan(ShrinkCnnSpace().decode("s0.c01"))
     one, other = (write_tflite(network, random_weights(network, 7)) for _ in range(2))

@@ -199,6 +199,38 @@ CASES: dict[str, Case] = {
         CONV | {"axes": np.array([2, 3])},
         ["conv2d", "mean", "sigmoid", "concat"],
     ),
+    "repeated pixels": (
+        f'{MAP} logits = Resize<mode="nearest", coordinate_transformation_mode="asymmetric",'
+        'nearest_mode="floor">(r, , factors)',
+        CONV | {"factors": np.array([1, 1, 3, 3], np.float32)},
+        ["conv2d", "reshape", "repeat", "reshape"],
+    ),
+    "repeated pixels about centres": (
+        f"{MAP} logits = Resize(r, , , sizes)",
+        CONV | {"sizes": np.array([1, 4, 36, 32])},
+        ["conv2d", "reshape", "repeat", "reshape"],
+    ),
+    "bilinear enlargement": (
+        f'{MAP} logits = Resize<mode="linear">(r, , factors)',
+        CONV | {"factors": np.array([1, 1, 2, 2], np.float32)},
+        ["conv2d", "resize_bilinear"],
+    ),
+    "a transposed convolution": (
+        f"{MAP} logits = ConvTranspose<strides=[2,2], pads=[1,1,1,1]>(r, u, b)",
+        CONV | {"u": weights(4, 4, 4, 4)},
+        ["conv2d", "conv_transpose2d"],
+    ),
+    "batch norm and clamp are folded into a transposed convolution": (
+        f"{MAP} t = ConvTranspose<strides=[3,3]>(r, u)"
+        "n = BatchNormalization(t, scale, shift, mean, variance) logits = Relu(n)",
+        CONV | NORM | {"u": weights(4, 4, 3, 3)},
+        ["conv2d", "conv_transpose2d"],
+    ),
+    "a clamp of a sum": (
+        f"{MAP} a = Add(r, r) logits = Relu(a)",
+        CONV,
+        ["conv2d", "add", "clamp"],
+    ),
     "what does nothing is passed through": (
         f"{MAP} i = Identity(r) v = Identity(p) e = Conv(i, v) logits = Dropout(e)",
         CONV | POINTWISE,

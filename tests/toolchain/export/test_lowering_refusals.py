@@ -20,6 +20,11 @@ CONSTANTS = {
     "widths": np.array([0, 0, 1, 1, 0, 0, 1, 1]),
     "axis": np.array([1]),
     "shape": np.array([1, 2, -1]),
+    "twice": np.array([1, 1, 2, 2], np.float32),
+    "fractions": np.array([1, 1, 1.5, 1.5], np.float32),
+    "uneven": np.array([1, 1, 2, 3], np.float32),
+    "slightly": np.array([1, 1, 2, 2.1], np.float32),
+    "up": np.ones((4, 4, 4, 4), np.float32),
 }
 MAP = "c = Conv(image, w)"
 VECTOR = f"{MAP} q = GlobalAveragePool(c) f = Flatten(q)"
@@ -54,6 +59,21 @@ REFUSALS = {
     f"{MAP} logits = ReduceMean(c, axis)": r"axes=\[1\] of rank 4",
     f"{MAP} logits = ReduceMean(c)": "axes=all",
     f"{MAP} logits = Concat<axis=2>(c, c)": "axis=2",
+    f"{MAP} logits = Resize(c, , fractions)": r"Resize .*it makes .*the same whole number",
+    f"{MAP} logits = Resize(c, , uneven)": r"Resize .*it makes \(1, 14, 18, 4\)",
+    f"{MAP} logits = Resize(c, , slightly)": r"its factors are \[1.0, 1.0, 2.0, 2.0999",
+    f'{MAP} logits = Resize<mode="cubic">(c, , twice)': "Resize .*mode=cubic",
+    f'{MAP} logits = Resize<mode="linear", coordinate_transformation_mode="align_corners">'
+    "(c, , twice)": "align_corners=False",
+    f'{MAP} logits = Resize<coordinate_transformation_mode="asymmetric", nearest_mode="ceil">'
+    "(c, , twice)": "nearest_mode=ceil",
+    f"{MAP} logits = ConvTranspose<strides=[2,2]>(c, up)": "ConvTranspose .*half of kernel less",
+    f"{MAP} logits = ConvTranspose<strides=[2,2], pads=[1,1,1,1], output_padding=[1,1]>(c, up)": (
+        r"'output_padding': \[1, 1\]"
+    ),
+    f"{MAP} logits = ConvTranspose<strides=[2,2], pads=[1,1,1,1], group=2>(c, up)": (
+        "without groups"
+    ),
     f"{MAP} f = Flatten(c) logits = Relu(f)": "flattened in NCHW order",
     f"{MAP} logits = Flatten(c)": "flattened in NCHW order",
     f"{MAP} logits = Flatten<axis=2>(c)": "Flatten .*output has shape",

@@ -48,15 +48,15 @@ def ends(content: bytes) -> list[type]:
     return [tensor["dtype"] for tensor in details]
 
 
-def clamped_sum() -> bytes:
-    """A convolution plus itself, then a ReLU6 of its own, which the quantizer does not know."""
+def clamped_product() -> bytes:
+    """A convolution times itself, then a ReLU6 of its own, which the quantizer does not know."""
     shape = (1, 6, 6, 4)
     window = {"kernel": "3x3", "stride": "1x1", "padding": "same"}
     network = Plan(
         (1, 6, 6, 2),
         (
             Step(make_kernel("conv2d", ((1, 6, 6, 2),), shape, window), (0,)),
-            Step(make_kernel("add", (shape, shape), shape), (1, 1)),
+            Step(make_kernel("multiply", (shape, shape), shape), (1, 1)),
             Step(make_kernel("clamp", (shape,), shape, {"range": "relu6"}), (2,)),
             Step(make_kernel("mean", (shape,), (1, 4), {"axes": "1x2"}), (3,)),
         ),
@@ -155,9 +155,9 @@ def test_the_same_file_and_samples_give_the_same_bytes_in_another_process(tmp_pa
 def test_operators_left_in_float_are_named_and_refused():
     samples = images(4, shape=(2, 6, 6))
     with pytest.raises(NotInteger, match=r"floating point: 1 RELU6; .*another activation"):
-        quantize(clamped_sum(), samples)
-    dynamic = read_arithmetic(quantize(clamped_sum(), samples, recipe="dynamic"))
-    assert (dynamic.integer_ops, dynamic.float_ops) == (1, ("ADD", "RELU6", "MEAN"))
+        quantize(clamped_product(), samples)
+    dynamic = read_arithmetic(quantize(clamped_product(), samples, recipe="dynamic"))
+    assert (dynamic.integer_ops, dynamic.float_ops) == (1, ("MUL", "RELU6", "MEAN"))
 
 
 def test_the_quantizer_says_nothing(capfd):
@@ -261,7 +261,7 @@ def test_a_quantized_file_is_not_quantized_again(exported, tmp_path):
 
 
 def test_nothing_is_written_for_a_network_that_stays_float(exported, tmp_path):
-    exported.path.write_bytes(clamped_sum())
+    exported.path.write_bytes(clamped_product())
     before = sorted(tmp_path.iterdir())
     samples = images(2, shape=(2, 6, 6))
     with pytest.raises(NotInteger):

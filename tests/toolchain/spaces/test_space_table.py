@@ -44,7 +44,7 @@ def test_a_space_is_read_back_from_json() -> None:
 
 def test_unknown_spaces_and_settings_are_refused_with_the_known_ones() -> None:
     with pytest.raises(
-        NameUnknown, match="unknown space 'darts'; known are: mobilenet, shrinkcnn"
+        NameUnknown, match="unknown space 'darts'; known are: mobilenet, scalenet, shrinkcnn"
     ):
         make_space("darts", {})
     with pytest.raises(NameUnknown, match=r"'node'.*base_width.*nodes"):

@@ -13,6 +13,7 @@ def small_net() -> nn.Sequential:
         nn.BatchNorm2d(8),
         nn.Conv2d(8, 8, 3, groups=8),
         nn.Conv2d(8, 4, 1, bias=False),
+        nn.ConvTranspose2d(4, 4, 2, stride=2),
         nn.AdaptiveAvgPool2d(1),
         nn.Flatten(),
         nn.Linear(4, 3),
@@ -75,7 +76,9 @@ def test_weight_decay_spares_depthwise_convolutions_normalisation_and_biases(
         for group in optimizer.param_groups
         if group["weight_decay"] == 0.25 and any(parameter is p for p in group["params"])
     }
-    assert decayed == {"0.weight", "3.weight"} | ({"6.weight"} if decays_linear else set())
+    assert decayed == {"0.weight", "3.weight", "4.weight"} | (
+        {"7.weight"} if decays_linear else set()
+    )
     everything = [p for group in optimizer.param_groups for p in group["params"]]
     assert len(everything) == len(list(module.parameters()))
 

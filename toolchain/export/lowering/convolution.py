@@ -1,4 +1,4 @@
-"""Convolutions: Conv."""
+"""Convolutions: Conv, ConvTranspose."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from toolchain.export.lowering.padding import emit_pad
 from toolchain.export.lowering.window import ATTRIBUTES, read_window
 
 CONV_ATTRIBUTES = ATTRIBUTES | {"group"}
+CONV_TRANSPOSE_ATTRIBUTES = CONV_ATTRIBUTES | {"output_padding"}
 
 
 def lower_conv(emitter: Emitter, operation: Operation) -> Value:
@@ -38,11 +39,49 @@ def lower_conv(emitter: Emitter, operation: Operation) -> Value:
         attributes,
         operation.activation,
     )
-    bias = (
-        emitter.constant(operation, 2) if operation.reads(2) else np.zeros(output[-1], np.float32)
-    )
+    bias = _bias(emitter, operation, output[-1])
     axes = (1, 2, 3, 0) if is_depthwise else (0, 2, 3, 1)
     return emitter.emit(kernel, source, weights=Weights(filter_OIHW.transpose(axes), bias))
+
+
+def lower_conv_transpose(emitter: Emitter, operation: Operation) -> Value:
+    """A transposed convolution whose output is its input's size times the stride."""
+    source = emitter.read(operation)
+    output = emitter.shape(operation)
+    filter_IOHW = emitter.constant(operation, 1)
+    attributes = operation.attributes
+    strides = tuple(attributes.get("strides", (1, 1)))
+    sides = [(size - step) / 2 for size, step in zip(filter_IOHW.shape[2:], strides, strict=True)]
+    plain = {"auto_pad": "NOTSET", "group": 1, "dilations": [1, 1], "output_padding": [0, 0]}
+    if list(attributes.get("pads", (0,) * 4)) != sides * 2 or any(
+        attributes.get(name, usual) != usual for name, usual in plain.items()
+    ):
+        raise unsupported(
+            operation,
+            f"its attributes are {dict(attributes)}",
+            "pad each side by half of kernel less stride, without groups, dilation or output "
+            "padding",
+        )
+    kernel = make_kernel(
+        "conv_transpose2d",
+        (source.shape,),
+        output,
+        {
+            "kernel": "x".join(map(str, filter_IOHW.shape[2:])),
+            "stride": "x".join(map(str, strides)),
+            "padding": "same",
+        },
+        operation.activation,
+    )
+    weights = Weights(filter_IOHW.transpose(1, 2, 3, 0), _bias(emitter, operation, output[-1]))
+    return emitter.emit(kernel, source, weights=weights)
+
+
+def _bias(emitter: Emitter, operation: Operation, channels: int) -> Array:
+    """The bias of a convolution; zeros where it has none."""
+    if not operation.reads(2):
+        return np.zeros(channels, np.float32)
+    return emitter.constant(operation, 2)
 
 
 def _is_depthwise(operation: Operation, channels: int, filter_OIHW: Array) -> bool:

@@ -14,7 +14,12 @@ from typing import NamedTuple
 import onnx
 
 from toolchain.export.flatbuffer import Weights
-from toolchain.export.lowering.convolution import CONV_ATTRIBUTES, lower_conv
+from toolchain.export.lowering.convolution import (
+    CONV_ATTRIBUTES,
+    CONV_TRANSPOSE_ATTRIBUTES,
+    lower_conv,
+    lower_conv_transpose,
+)
 from toolchain.export.lowering.dense import GEMM_ATTRIBUTES, lower_dense
 from toolchain.export.lowering.edits.batch_norm import fold_batch_norm
 from toolchain.export.lowering.edits.clamp import fuse_clamps, name_clamps
@@ -28,6 +33,7 @@ from toolchain.export.lowering.emitter import Emitter, Value
 from toolchain.export.lowering.network import Network, Operation, read_network, unsupported
 from toolchain.export.lowering.padding import lower_pad
 from toolchain.export.lowering.pooling import MAX_POOL_ATTRIBUTES, lower_max_pool, lower_mean
+from toolchain.export.lowering.resize import RESIZE_ATTRIBUTES, lower_resize
 from toolchain.export.lowering.shape import lower_concat, lower_flatten
 from toolchain.kernels import Plan
 
@@ -76,6 +82,7 @@ OPERATIONS: dict[str, Row] = {
     "Clamp": Row(lower_unary),
     "Concat": Row(lower_concat, frozenset({"axis"})),
     "Conv": Row(lower_conv, CONV_ATTRIBUTES),
+    "ConvTranspose": Row(lower_conv_transpose, CONV_TRANSPOSE_ATTRIBUTES),
     "Flatten": Row(lower_flatten, frozenset({"axis"})),
     "Gemm": Row(lower_dense, GEMM_ATTRIBUTES),
     "GlobalAveragePool": Row(lower_mean),
@@ -85,6 +92,7 @@ OPERATIONS: dict[str, Row] = {
     "Pad": Row(lower_pad, frozenset({"mode", "pads", "value"})),
     "ReduceMean": Row(lower_mean, frozenset({"axes", "keepdims", "noop_with_empty_axes"})),
     "Reshape": Row(lower_flatten, frozenset({"allowzero"})),
+    "Resize": Row(lower_resize, RESIZE_ATTRIBUTES),
     "Scale": Row(lower_scale, frozenset({"by"})),
     "Sigmoid": Row(lower_unary),
     "Squeeze": Row(lower_flatten, frozenset({"axes"})),

@@ -10,6 +10,9 @@ from latency_tables.kernel import NO_ACTIVATION
 from toolchain.export.lowering.edits.merge import Merged, merge_pairs
 from toolchain.export.lowering.network import Network, Operation
 
+FILTER_AXES = {"Conv": "o...,o->o...", "ConvTranspose": "io...,o->io..."}
+"""How a filter is scaled by a factor for each output channel."""
+
 
 def fold_batch_norm(network: Network) -> Network:
     """Fold every batch norm into the convolution before it."""
@@ -17,7 +20,7 @@ def fold_batch_norm(network: Network) -> Network:
 
 
 def _fold(network: Network, conv: Operation, norm: Operation) -> Merged | None:
-    if (conv.type, norm.type) != ("Conv", "BatchNormalization"):
+    if conv.type not in FILTER_AXES or norm.type != "BatchNormalization":
         return None
     if norm.attributes.get("training_mode", 0) or conv.activation != NO_ACTIVATION:
         return None
@@ -25,17 +28,17 @@ def _fold(network: Network, conv: Operation, norm: Operation) -> Merged | None:
     if any(name not in network.constants for name in names):
         return None
     # In float64, so that the folded weights are the nearest float32 to the true ones.
-    filter_OIHW, scale, shift, mean, variance = (
+    weights, scale, shift, mean, variance = (
         network.constants[name].astype(np.float64) for name in names
     )
-    bias = network.constants.get(conv.reads(2), np.zeros(len(filter_OIHW)))
+    bias = network.constants.get(conv.reads(2), np.zeros(len(scale)))
     factor = scale / np.sqrt(variance + norm.attributes.get("epsilon", 1e-5))
     filter_name, bias_name = f"{norm.output}.filter", f"{norm.output}.bias"
     folded = replace(conv, inputs=(conv.inputs[0], filter_name, bias_name), output=norm.output)
     return Merged(
         folded,
         {
-            filter_name: np.einsum("o...,o->o...", filter_OIHW, factor).astype(np.float32),
+            filter_name: np.einsum(FILTER_AXES[conv.type], weights, factor).astype(np.float32),
             bias_name: ((bias - mean) * factor + shift).astype(np.float32),
         },
     )

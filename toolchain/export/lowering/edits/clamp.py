@@ -16,7 +16,7 @@ from toolchain.export.lowering.network import Network, Operation
 CLAMP = "Clamp"
 """Type that Relu and Clip get here; the range is the operation's activation."""
 
-HOSTS = ("Conv", "Gemm", "MaxPool", CLAMP)
+HOSTS = ("Conv", "ConvTranspose", "Gemm", "MaxPool", CLAMP)
 """Operations that take a clamp in."""
 
 _RANGES = {(0.0, math.inf): "relu", (0.0, 6.0): "relu6"}
