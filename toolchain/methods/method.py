@@ -15,6 +15,7 @@ from toolchain.methods.gram import gram
 from toolchain.methods.gram_settings import GramSettings
 from toolchain.methods.random_search import RandomSearchSettings, random_search
 from toolchain.methods.result import SearchResult
+from toolchain.methods.scalenas import ScaleNasSettings, scalenas
 from toolchain.settings import override
 
 
@@ -44,6 +45,7 @@ METHODS: Mapping[str, Method] = {
     "evolution": Method(evolution, EvolutionSettings),
     "gram": Method(gram, GramSettings),
     "random": Method(random_search, RandomSearchSettings),
+    "scalenas": Method(scalenas, ScaleNasSettings),
 }
 """Every method by its name."""
 
