@@ -1,10 +1,14 @@
-"""Train candidates on the proxy, in parallel, each at most once in a run's life."""
+"""Judge candidates, in parallel, each at most once in a run's life.
+
+How one is judged is the work that processes are prepared with: a short training of its own here,
+the weights of a supernet in `supernet_scores.py`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import torch
 
@@ -14,20 +18,39 @@ from toolchain.module import GraphModule
 from toolchain.run_dir import RunDirectory
 from toolchain.spaces.space import Space
 from toolchain.tasks.classification import ImageSet
-from toolchain.train.proxy import ProxyResult, ProxySettings, evaluate_proxy
+from toolchain.train.proxy import ProxySettings, evaluate_proxy
 
 CANDIDATES = "candidates.jsonl"
 
 
-class ProxyEvaluator:
-    """Callable that trains genotypes and returns them as candidates with their metric.
+class Judgement(NamedTuple):
+    """What judging a genotype gave.
 
-    What a run's journal already holds is not trained again: that is how a run resumes. Methods
+    Attributes:
+        metric: in [0, 1]; more is better.
+        cost: what it took, at least ``cpu_s``.
+    """
+
+    metric: float
+    cost: Mapping[str, float | int | str]
+
+
+class Work(Protocol):
+    """What a process needs to judge any genotype of a space."""
+
+    def judge(self, genotype: str) -> Judgement:
+        """How good the network is and what finding out cost."""
+
+
+class JournaledEvaluator:
+    """Callable that judges genotypes and returns them as candidates with their metric.
+
+    What a run's journal already holds is not judged again: that is how a run resumes. Methods
     are deterministic, so a resumed one asks for the same networks, gets the same results and ends
     as if it had never been interrupted.
 
     Attributes:
-        trained: networks trained by this process.
+        judged: networks judged by this process.
     """
 
     def __init__(
@@ -41,11 +64,11 @@ class ProxyEvaluator:
 
         Args:
             appraiser: gives a genotype its costs.
-            executor: runs ``train_genotype``; its workers were initialized with ``prepare``.
+            executor: runs ``judge``; its workers were initialized with ``prepare``.
             run: holds the journal.
             on_candidate: called with each candidate as it becomes known.
         """
-        self.trained = 0
+        self.judged = 0
         self._appraiser = appraiser
         self._executor = executor
         self._run = run
@@ -59,13 +82,13 @@ class ProxyEvaluator:
         for genotype in genotypes:
             if genotype in self._known:
                 self._tell(self._candidate(genotype))
-        for index, result in self._executor.map(train_genotype, missing):
+        for index, result in self._executor.map(judge, missing):
             candidate = evaluated(
-                self._appraiser.appraise(missing[index]), result.accuracy, _cost(result)
+                self._appraiser.appraise(missing[index]), result.metric, result.cost
             )
             self._known[candidate.genotype] = candidate.to_json()
             self._run.append(CANDIDATES, candidate.to_json())
-            self.trained += 1
+            self.judged += 1
             self._tell(candidate)
         return [self._candidate(genotype) for genotype in genotypes]
 
@@ -77,13 +100,15 @@ class ProxyEvaluator:
 
     def _candidate(self, genotype: str) -> Candidate:
         record: Mapping[str, Any] = self._known[genotype]
-        cost = {name: record[name] for name in ("cpu_s", "epochs", "stopped_because")}
-        return evaluated(self._appraiser.appraise(genotype), record["metric"], cost)
+        candidate = self._appraiser.appraise(genotype)
+        known = candidate.to_json()
+        cost = {name: value for name, value in record.items() if name not in known}
+        return evaluated(candidate, record["metric"], cost)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProxyTraining:
-    """What a worker process needs to train any genotype.
+    """Work: a short training from fresh weights.
 
     Attributes:
         space: decodes genotypes.
@@ -99,32 +124,34 @@ class ProxyTraining:
     settings: ProxySettings
     seed: int
 
+    def judge(self, genotype: str) -> Judgement:
+        """See Work: the best validation accuracy."""
+        result = evaluate_proxy(
+            GraphModule(self.space.decode(genotype)),
+            self.training,
+            self.validation,
+            self.settings,
+            seed=self.seed,
+        )
+        cost = {
+            "cpu_s": round(result.cpu_s, 3),
+            "epochs": result.epochs,
+            "stopped_because": result.stopped_because,
+        }
+        return Judgement(metric=result.accuracy, cost=cost)
 
-_prepared: ProxyTraining | None = None
+
+_work: Work | None = None
 
 
-def prepare(training: ProxyTraining) -> None:
-    """Get this process ready for ``train_genotype``."""
-    global _prepared
+def prepare(work: Work) -> None:
+    """Get this process ready for ``judge``."""
+    global _work
     torch.set_num_threads(1)
-    _prepared = training
+    _work = work
 
 
-def train_genotype(genotype: str) -> ProxyResult:
-    """Accuracy of a genotype after proxy training, in a process that was prepared."""
-    assert _prepared is not None, "the executor was made without `prepare` as its initializer"
-    return evaluate_proxy(
-        GraphModule(_prepared.space.decode(genotype)),
-        _prepared.training,
-        _prepared.validation,
-        _prepared.settings,
-        seed=_prepared.seed,
-    )
-
-
-def _cost(result: ProxyResult) -> dict[str, float | int | str]:
-    return {
-        "cpu_s": round(result.cpu_s, 3),
-        "epochs": result.epochs,
-        "stopped_because": result.stopped_because,
-    }
+def judge(genotype: str) -> Judgement:
+    """Judge a genotype in a process that was prepared."""
+    assert _work is not None, "the executor was made without `prepare` as its initializer"
+    return _work.judge(genotype)

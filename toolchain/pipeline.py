@@ -21,7 +21,7 @@ from latency_tables.store import save_table, table_sha256
 from latency_tables.table import LatencyTable
 from toolchain.config import RunConfig
 from toolchain.errors import RunUnusable
-from toolchain.evaluation import ProxyEvaluator, ProxyTraining, prepare
+from toolchain.evaluation import JournaledEvaluator, ProxyTraining, prepare
 from toolchain.executors import make_executor
 from toolchain.export.artifact import Artifact, Normalization
 from toolchain.export.export import export_network
@@ -129,7 +129,7 @@ def search(
         seed=config.seed,
     )
     with make_executor(partial(prepare, job), workers=workers, ray=ray) as executor:
-        evaluator = ProxyEvaluator(appraiser, executor, run, on_candidate)
+        evaluator = JournaledEvaluator(appraiser, executor, run, on_candidate)
         result = METHODS[config.method].search(
             appraiser, evaluator, config.method_settings, np.random.default_rng(config.seed)
         )

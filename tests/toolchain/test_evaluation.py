@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from small_run import SPACE, make_data, small_config, start
 
-from toolchain.evaluation import CANDIDATES, ProxyEvaluator, ProxyTraining, prepare, train_genotype
+from toolchain.evaluation import CANDIDATES, JournaledEvaluator, ProxyTraining, judge, prepare
 from toolchain.executors import SerialExecutor
 from toolchain.methods.candidate import Candidate
 from toolchain.run_dir import RunDirectory
 
-MakeEvaluator = Callable[..., tuple[ProxyEvaluator, RunDirectory]]
+MakeEvaluator = Callable[..., tuple[JournaledEvaluator, RunDirectory]]
 GENOTYPES = ["s0.s.c", "c0.s1.c", "s0.s0.c012"]
 
 
@@ -28,10 +28,10 @@ def job(seed: int = 5) -> ProxyTraining:
 def make_evaluator(tmp_path: Path) -> MakeEvaluator:
     def make(
         on_candidate: Callable[[Candidate], None] | None = None,
-    ) -> tuple[ProxyEvaluator, RunDirectory]:
+    ) -> tuple[JournaledEvaluator, RunDirectory]:
         run, _, appraiser = start(tmp_path / "run", "random", resume=True)
         executor = SerialExecutor(partial(prepare, job()))
-        return ProxyEvaluator(appraiser, executor, run, on_candidate), run
+        return JournaledEvaluator(appraiser, executor, run, on_candidate), run
 
     return make
 
@@ -44,10 +44,10 @@ def test_candidates_come_in_the_order_asked_with_metric_and_costs(
     found = evaluator(asked)
     assert [one.genotype for one in found] == asked
     assert found[0] == found[3]
-    assert evaluator.trained == 3
+    assert evaluator.judged == 3
     prepare(job())
     for one in found[:3]:
-        assert one.metric == train_genotype(one.genotype).accuracy
+        assert one.metric == judge(one.genotype).metric
         assert one.latency is not None
         assert one.cost["epochs"] == 1
         assert one.cost["stopped_because"] == "all epochs"
@@ -62,7 +62,7 @@ def test_what_the_journal_holds_is_not_trained_again(make_evaluator: MakeEvaluat
     first = evaluator(GENOTYPES[:2])
     again, _ = make_evaluator()
     found = again(GENOTYPES)
-    assert again.trained == 1
+    assert again.judged == 1
     assert list(found[:2]) == list(first)
     assert [record["genotype"] for record in run.records(CANDIDATES)] == GENOTYPES
 
@@ -78,8 +78,8 @@ def test_each_candidate_is_told_of_once_whoever_trained_it(make_evaluator: MakeE
 
 
 def test_another_seed_trains_otherwise() -> None:
-    losses = []
+    metrics = []
     for seed in (5, 5, 6):
         prepare(job(seed))
-        losses.append(train_genotype(GENOTYPES[2]).loss)
-    assert losses[0] == losses[1] != losses[2]
+        metrics.append([judge(genotype).metric for genotype in GENOTYPES])
+    assert metrics[0] == metrics[1] != metrics[2]

@@ -139,7 +139,7 @@ def assemble(
     classes: tuple[str, ...],
 ) -> ClassificationData:
     """Build a task from (images, labels) pairs; the training images give mean and deviation."""
-    mean, std = _channel_statistics(train[0])
+    mean, std = channel_statistics(train[0])
     return ClassificationData(
         name=name,
         train=ImageSet(images=train[0], labels=train[1], mean=mean, std=std),
@@ -148,8 +148,12 @@ def assemble(
     )
 
 
-def _channel_statistics(images_NCHW: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of each channel, exact, from a histogram of its bytes."""
+def channel_statistics(images_NCHW: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return mean and standard deviation of each channel, exact, from a histogram of its bytes.
+
+    Args:
+        images_NCHW: Pixels, uint8; the statistics are of pixels taken in [0, 1].
+    """
     levels = torch.arange(256, dtype=torch.float64) / 255
     means, deviations = [], []
     for channel_NHW in images_NCHW.unbind(dim=1):

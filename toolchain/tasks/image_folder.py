@@ -9,34 +9,21 @@ Shapes: N images, C channels, H rows, W columns.
 
 from __future__ import annotations
 
-import hashlib
-import json
-import logging
-import lzma
-import os
-import tarfile
-import tempfile
-import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from toolchain.atomic import atomic_path
 from toolchain.errors import DataUnusable
-from toolchain.tasks.cache import cache_dir
+from toolchain.tasks.archive import extracted
 from toolchain.tasks.classification import ClassificationData, assemble
+from toolchain.tasks.decoded import decoded
+from toolchain.tasks.image_file import IMAGE_SUFFIXES, opened
 
-logger = logging.getLogger(__name__)
-
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
 GREY_MODES = frozenset({"1", "L", "LA"})
 # Raise when the decoded pixels of the same files would differ: the cache is keyed by it.
 # 1: first version.
@@ -64,7 +51,7 @@ def load_image_folder(path: Path, image_size: int | None = None) -> Classificati
     Raises:
         DataUnusable: Something is missing, broken, or not laid out like that.
     """
-    root = _layout_root(path if not path.is_file() else _extracted(path))
+    root = _layout_root(path if not path.is_file() else extracted(path))
     train = _listing(root / "train")
     test_folder = root / "test" if (root / "test").is_dir() else root / "val"
     if not test_folder.is_dir():
@@ -82,8 +69,9 @@ def load_image_folder(path: Path, image_size: int | None = None) -> Classificati
         raise DataUnusable(
             f"{root / 'train'} has the one class {train.classes[0]!r}: a classifier needs two"
         )
-    pixels = _pixels((*train.files, *test.files), image_size, root)
-    train_NCHW, test_NCHW = pixels.tensor_split([len(train.files)])
+    files = (*train.files, *test.files)
+    kept = decoded(files, root, [DECODING_VERSION, image_size], lambda: _decode(files, image_size))
+    train_NCHW, test_NCHW = kept["pixels"].tensor_split([len(train.files)])
     return assemble(
         path.name.split(".")[0],
         train=(train_NCHW, torch.tensor(train.labels)),
@@ -122,63 +110,14 @@ def _listing(folder: Path) -> _Listing:
     return _Listing(files=tuple(files), labels=tuple(labels), classes=tuple(classes))
 
 
-def _extracted(archive: Path) -> Path:
-    """The content of `archive`, extracted into the cache once for each version of the file."""
-    status = archive.stat()
-    identity = f"{archive.resolve()} {status.st_size} {status.st_mtime_ns}"
-    folder = cache_dir() / "archives" / hashlib.sha256(identity.encode()).hexdigest()[:16]
-    if folder.is_dir():
-        return folder
-    logger.info("extracting %s into %s", archive, folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".", dir=folder.parent) as name:
-        content = Path(name) / "content"
-        try:
-            with tarfile.open(archive) as opened:
-                opened.extractall(content, filter="data")
-        except (tarfile.TarError, OSError, lzma.LZMAError, zlib.error, EOFError) as problem:
-            reason = " ".join(str(problem).split())
-            raise DataUnusable(
-                f"{archive} cannot be extracted ({reason}): give a folder or a whole tar archive"
-            ) from problem
-        # Another process may have been faster: its folder is as good as ours.
-        if not folder.is_dir():
-            os.rename(content, folder)
-    return folder
-
-
-def _pixels(files: Sequence[Path], image_size: int | None, root: Path) -> Tensor:
-    """The decoded images, of shape NCHW, from the cache if it has these very files."""
-    cached = cache_dir() / "decoded" / f"{_key(files, image_size, root)}.safetensors"
-    if cached.is_file():
-        try:
-            return load_file(cached)["pixels"]
-        except SafetensorError as problem:
-            logger.warning("decoding again: %s is broken (%s)", cached, problem)
-    logger.info("decoding %d images of %s", len(files), root)
-    pixels = torch.from_numpy(_decoded(files, image_size))
-    with atomic_path(cached) as temporary:
-        save_file({"pixels": pixels}, temporary)
-    return pixels
-
-
-def _key(files: Sequence[Path], image_size: int | None, root: Path) -> str:
-    states = []
-    for file in files:
-        status = file.stat()
-        states.append((str(file.relative_to(root)), status.st_size, status.st_mtime_ns))
-    identity = json.dumps([DECODING_VERSION, str(root.resolve()), image_size, states])
-    return hashlib.sha256(identity.encode()).hexdigest()[:32]
-
-
-def _decoded(files: Sequence[Path], image_size: int | None) -> np.ndarray:
+def _decode(files: Sequence[Path], image_size: int | None) -> dict[str, Tensor]:
     mode, (columns, rows) = _common_format(files)
     if image_size is not None:
         columns = rows = image_size
     channels = 1 if mode == "L" else 3
     pixels_NCHW = np.empty((len(files), channels, rows, columns), dtype=np.uint8)
     for index, file in enumerate(files):
-        with _opened(file) as image:
+        with opened(file) as image:
             fitted = image.convert(mode)
             if image_size is not None:
                 fitted = fitted.resize((columns, rows), Image.Resampling.BILINEAR)
@@ -188,7 +127,7 @@ def _decoded(files: Sequence[Path], image_size: int | None) -> np.ndarray:
                     f"{columns}x{rows}: choose the image size that all are resized to"
                 )
             pixels_NCHW[index] = np.asarray(fitted).reshape(rows, columns, -1).transpose(2, 0, 1)
-    return pixels_NCHW
+    return {"pixels": torch.from_numpy(pixels_NCHW)}
 
 
 def _common_format(files: Sequence[Path]) -> tuple[str, tuple[int, int]]:
@@ -196,22 +135,9 @@ def _common_format(files: Sequence[Path]) -> tuple[str, tuple[int, int]]:
     modes: set[str] = set()
     size = (0, 0)
     for file in reversed(files):
-        with _opened(file) as image:
+        with opened(file) as image:
             if image.mode[0] in "IF":
                 raise DataUnusable(f"{file} has more than 8 bits a channel: convert it to 8 bits")
             modes.add(image.mode)
             size = image.size
     return ("L" if modes <= GREY_MODES else "RGB"), size
-
-
-@contextmanager
-def _opened(file: Path) -> Iterator[Image.Image]:
-    """Open an image; what Pillow raises inside the block becomes one error naming the file."""
-    try:
-        with Image.open(file) as image:
-            yield image
-    # Pillow raises SyntaxError and ValueError for some kinds of broken PNG and JPEG.
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as problem:
-        raise DataUnusable(
-            f"{file} is not a readable image ({problem}): repair or remove it"
-        ) from problem

@@ -11,6 +11,7 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -19,7 +20,9 @@ from torch import Tensor, nn
 
 from toolchain.atomic import atomic_path
 from toolchain.errors import CheckpointUnusable
-from toolchain.train.recipe import TrainSettings
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 # Versions of the checkpoint file.
 # 1: `module.<name>`, `optimizer.<parameter index>.<name>`; header: format, epochs_done, recipe.
@@ -74,7 +77,7 @@ def save_checkpoint(
     optimizer: torch.optim.Optimizer,
     *,
     epochs_done: int,
-    settings: TrainSettings,
+    settings: DataclassInstance,
     seed: int,
 ) -> None:
     """Write the state of a training after a whole epoch."""
@@ -97,7 +100,7 @@ def load_checkpoint(
     module: nn.Module,
     optimizer: torch.optim.Optimizer,
     *,
-    settings: TrainSettings,
+    settings: DataclassInstance,
     seed: int,
 ) -> int:
     """Restore a training into `module` and `optimizer`.
@@ -168,5 +171,5 @@ def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tens
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
 
 
-def _recipe_text(settings: TrainSettings, seed: int) -> str:
+def _recipe_text(settings: DataclassInstance, seed: int) -> str:
     return json.dumps({"seed": seed, **dataclasses.asdict(settings)}, sort_keys=True)

@@ -60,8 +60,14 @@ def sandwich(space: ScaleNetSpace, step: int, seed: int) -> str:
             return uniform(space, step, seed)
 
 
+def largest(space: ScaleNetSpace, step: int, seed: int) -> str:
+    """The largest network every time: how a teacher is trained."""
+    return space.largest()
+
+
 SAMPLINGS: Mapping[str, Callable[[ScaleNetSpace, int, int], str]] = {
     "grouped": grouped,
+    "largest": largest,
     "sandwich": sandwich,
     "uniform": uniform,
 }

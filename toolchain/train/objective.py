@@ -1,0 +1,41 @@
+"""What the networks of a task are trained for, whatever the task.
+
+Shape suffixes: N images of a batch, C channels, H rows, W columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+
+class Objective(Protocol):
+    """A task's training and validation images, its loss and its score.
+
+    Attributes:
+        images: Number of training images.
+    """
+
+    @property
+    def images(self) -> int:
+        """Number of training images."""
+
+    def batch(self, indices_N: Tensor, generator: torch.Generator) -> tuple[Tensor, Any]:
+        """Return inputs of shape NCHW and targets.
+
+        Args:
+            indices_N: Which training images.
+            generator: Chooses how they are moved about.
+        """
+
+    def loss(self, outputs: Tensor, targets: Any) -> Tensor:
+        """Mean loss of a batch, a scalar."""
+
+    def calibration(self) -> Iterator[Tensor]:
+        """Inputs for the statistics of batch norms, always the same ones."""
+
+    def score(self, network: nn.Module) -> float:
+        """Quality of a network on the validation images, in [0, 1]; its mode is left as it was."""
