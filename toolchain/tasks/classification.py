@@ -12,48 +12,27 @@ import torch
 from torch import Tensor
 
 from toolchain.errors import DataUnusable
+from toolchain.tasks.images import Images, channel_statistics
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class ImageSet:
-    """Labelled images, as they were read, with the statistics that normalise them.
+class ImageSet(Images):
+    """Images with a label each.
 
     Attributes:
-        images: Pixels of shape NCHW, uint8.
         labels: Class of each image, of shape N, int64, an index into the classes of the task.
-        mean: Mean of each channel over the *training* images, pixels taken in [0, 1].
-        std: Standard deviation of each channel, likewise; greater than 0.
     """
 
-    images: Tensor
     labels: Tensor
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        """Refuse what the training loop would only trip over later.
-
-        Raises:
-            ValueError: A dtype, a shape or a number of channels does not fit.
-        """
-        if self.images.dtype != torch.uint8 or self.images.ndim != 4:
-            raise ValueError(
-                "images must be uint8 of shape NCHW, not "
-                f"{self.images.dtype} of shape {tuple(self.images.shape)}"
-            )
+        """Check the labels too; see Images."""
+        super().__post_init__()
         if self.labels.dtype != torch.int64 or self.labels.shape != self.images.shape[:1]:
             raise ValueError(
                 f"labels must be int64 of shape ({len(self.images)},), not "
                 f"{self.labels.dtype} of shape {tuple(self.labels.shape)}"
             )
-        if not len(self.mean) == len(self.std) == self.images.shape[1]:
-            raise ValueError(
-                f"{self.images.shape[1]} channels need as many means and deviations, "
-                f"not {len(self.mean)} and {len(self.std)}"
-            )
-
-    def __len__(self) -> int:
-        return len(self.images)
 
     def select(self, indices_N: Tensor) -> ImageSet:
         """Return the images at `indices_N`, in that order; an index may repeat."""
@@ -146,21 +125,3 @@ def assemble(
         test=ImageSet(images=test[0], labels=test[1], mean=mean, std=std),
         classes=classes,
     )
-
-
-def channel_statistics(images_NCHW: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return mean and standard deviation of each channel, exact, from a histogram of its bytes.
-
-    Args:
-        images_NCHW: Pixels, uint8; the statistics are of pixels taken in [0, 1].
-    """
-    levels = torch.arange(256, dtype=torch.float64) / 255
-    means, deviations = [], []
-    for channel_NHW in images_NCHW.unbind(dim=1):
-        counts = torch.bincount(channel_NHW.flatten(), minlength=256).double()
-        mean = (counts * levels).sum() / counts.sum()
-        variance = (counts * (levels - mean) ** 2).sum() / counts.sum()
-        means.append(mean.item())
-        # A constant channel carries nothing; any deviation but 0 normalises it to 0.
-        deviations.append(variance.sqrt().item() or 1.0)
-    return tuple(means), tuple(deviations)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from toolchain.errors import DataUnusable
-from toolchain.tasks.classification import channel_statistics
+from toolchain.tasks.images import channel_statistics
 from toolchain.tasks.skeleton import Skeleton
 from toolchain.tasks.split import drawn_split
 

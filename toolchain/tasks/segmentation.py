@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from toolchain.errors import DataUnusable
-from toolchain.tasks.classification import channel_statistics
+from toolchain.tasks.images import Images, channel_statistics
 from toolchain.tasks.split import drawn_split
 
 IGNORE = 255
@@ -24,46 +24,24 @@ Color = tuple[int, int, int]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class MaskedImages:
-    """Images with the label of each of their pixels, and the statistics that normalise them.
+class MaskedImages(Images):
+    """Images with the label of each of their pixels.
 
     Attributes:
-        images: Pixels of shape NCHW, uint8.
         masks: Labels of shape NHW, uint8: an index into the classes of the task, or IGNORE.
-        mean: Mean of each channel over the *training* images, pixels taken in [0, 1].
-        std: Standard deviation of each channel, likewise; greater than 0.
     """
 
-    images: Tensor
     masks: Tensor
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        """Refuse what the training loop would only trip over later.
-
-        Raises:
-            ValueError: A dtype, a shape or a number of channels does not fit.
-        """
-        if self.images.dtype != torch.uint8 or self.images.ndim != 4:
-            raise ValueError(
-                "images must be uint8 of shape NCHW, not "
-                f"{self.images.dtype} of shape {tuple(self.images.shape)}"
-            )
-        count, channels, *size = self.images.shape
+        """Check the masks too; see Images."""
+        super().__post_init__()
+        count, _, *size = self.images.shape
         if self.masks.dtype != torch.uint8 or self.masks.shape != (count, *size):
             raise ValueError(
                 f"masks must be uint8 of shape {(count, *size)}, not "
                 f"{self.masks.dtype} of shape {tuple(self.masks.shape)}"
             )
-        if not len(self.mean) == len(self.std) == channels:
-            raise ValueError(
-                f"{channels} channels need as many means and deviations, "
-                f"not {len(self.mean)} and {len(self.std)}"
-            )
-
-    def __len__(self) -> int:
-        return len(self.images)
 
     def select(self, indices_N: Tensor) -> MaskedImages:
         """Return the images at `indices_N`, in that order; an index may repeat."""

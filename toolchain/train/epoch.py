@@ -12,7 +12,6 @@ import contextlib
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +19,7 @@ from torch import Tensor, nn
 
 from toolchain.errors import TrainingDiverged
 from toolchain.tasks.classification import ImageSet
+from toolchain.tasks.images import Images
 from toolchain.train.recipe import TrainSettings, derived_seed
 
 EVALUATION_BATCH = 256
@@ -152,19 +152,7 @@ def evaluate(module: nn.Module, images: ImageSet) -> Evaluation:
     return Evaluation(accuracy=right / len(images), loss=loss_sum / len(images))
 
 
-class Normalized(Protocol):
-    """Images with the mean and the deviation of each channel, pixels taken in [0, 1]."""
-
-    @property
-    def mean(self) -> tuple[float, ...]:
-        """Mean of each channel."""
-
-    @property
-    def std(self) -> tuple[float, ...]:
-        """Deviation of each channel."""
-
-
-def normalize(images_NCHW: Tensor, images: Normalized, device: torch.device) -> Tensor:
+def normalize(images_NCHW: Tensor, images: Images, device: torch.device) -> Tensor:
     """Turn bytes to floats of mean 0 and deviation 1, in the memory format convolutions like."""
     mean_C11 = torch.tensor(images.mean, device=device)[:, None, None] * 255
     std_C11 = torch.tensor(images.std, device=device)[:, None, None] * 255
