@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -16,9 +16,10 @@ zoo_app = typer.Typer(help="Published networks, rebuilt and counted.", no_args_i
 @zoo_app.command("list")
 def zoo_list(as_json: Json = False) -> None:
     """List the networks there are."""
-    from toolchain.zoo import ZOO
+    from toolchain.zoo import RECURRENT_ZOO, ZOO
 
-    print_result(sorted(ZOO) if as_json else "\n".join(sorted(ZOO)))
+    names = sorted({*ZOO, *RECURRENT_ZOO})
+    print_result(names if as_json else "\n".join(names))
 
 
 @zoo_app.command("show")
@@ -34,21 +35,38 @@ def zoo_show(
     """Count a network: parameters (batch norm apart), MACs, memory."""
     from toolchain.count import count
     from toolchain.draw import draw_svg
-    from toolchain.zoo import make_network, read_network
+    from toolchain.zoo import RECURRENT_ZOO, make_network, read_network
 
     if (name is None) == (source is None):
         raise typer.BadParameter("give the name of a network, or --from FILE.json")
+    if name is not None and name in RECURRENT_ZOO:
+        if svg:
+            raise typer.BadParameter(f"{name} is a recurrent network, which --svg cannot draw")
+        _print_counts({"name": name, **RECURRENT_ZOO[name]().to_json()}, as_json=as_json)
+        return
     with usage():
         graph = read_network(source) if source else make_network(str(name))
-    counts = count(graph).to_json()
     if svg:
         write_file(svg, draw_svg(graph).encode())
+    known = {"name": graph.name, "input": list(graph.input_shape), **count(graph).to_json()}
+    _print_counts(known, as_json=as_json)
+
+
+def _print_counts(known: dict[str, Any], *, as_json: bool) -> None:
+    """As JSON, or a line each; shapes with crosses, numbers with commas."""
     if as_json:
-        print_result({"name": graph.name, "input": list(graph.input_shape), **counts})
-    else:
-        rows = [("name", graph.name), ("input", "x".join(map(str, graph.input_shape)))]
-        rows += [(key, f"{value:,}") for key, value in counts.items()]
-        print_result("\n".join(f"{key:<20}{value}" for key, value in rows))
+        print_result(known)
+        return
+    texts = {
+        key: "x".join(map(str, value)) if isinstance(value, list) else value
+        for key, value in known.items()
+    }
+    print_result(
+        "\n".join(
+            f"{key:<20}{value:,}" if isinstance(value, int) else f"{key:<20}{value}"
+            for key, value in texts.items()
+        )
+    )
 
 
 @zoo_app.command("export")

@@ -112,6 +112,14 @@ def test_the_zoo_is_listed(call: Call) -> None:
     assert call("zoo", "list").out.split() == names
 
 
+def test_a_recurrent_zoo_network_is_counted_and_not_drawn(call: Call, tmp_path: Path) -> None:
+    told = json.loads(call("zoo", "show", "shrinkrnn", "--json").out)
+    assert told["params"] == 23_000_700
+    assert "23,000,700" in call("zoo", "show", "shrinkrnn").out
+    complaint = call("zoo", "show", "shrinkrnn", "--svg", tmp_path / "a.svg").complaint
+    assert "shrinkrnn is a recurrent network" in complaint
+
+
 def test_a_zoo_network_is_counted(call: Call) -> None:
     ended = call("zoo", "show", "shrinkcnn-a", "--json")
     shown = json.loads(ended.out)
