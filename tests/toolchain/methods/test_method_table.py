@@ -13,7 +13,8 @@ from toolchain.methods.method import METHODS, make_settings
 from toolchain.methods.random_search import RandomSearchSettings
 
 MakeJudge = Callable[..., Any]
-ANY_SPACE = [name for name in METHODS if name != "gram"]  # which searches SwiftNets: test_gram.py
+OWN_SPACE = ("gram", "scalenas")  # which search one space each: test_gram.py, test_scalenas.py
+ANY_SPACE = [name for name in METHODS if name not in OWN_SPACE]
 
 
 @pytest.mark.parametrize("name", ANY_SPACE)
