@@ -73,7 +73,7 @@ from toolchain.run_dir import RunDirectory
         ("tables show file", "file is not a latency table, or it is truncated", 1),
         ("tables show full", "full is not a latency table", 1),
         ("zoo show", "give the name of a network, or --from FILE.json", 2),
-        ("zoo show lenet", "unknown network 'lenet'; known are: mobilenetv2, ", 1),
+        ("zoo show lenet", "unknown network 'lenet'; known are: higherhrnet-w32, ", 1),
         ("zoo show --from no.json", "cannot read a graph from no.json", 2),
         ("zoo show --from file", "cannot read a graph from file", 2),
         ("zoo show shrinkcnn-a --svg no/a.svg", "cannot write no/a.svg", 2),
