@@ -19,8 +19,11 @@ from cli_options import (
     BudgetMs,
     Confidence,
     Data,
+    FittedTask,
     ImageSize,
+    Int8,
     Json,
+    MeasureMissing,
     Output,
     PlaceOptions,
     Resume,
@@ -31,7 +34,9 @@ from cli_options import (
     SpaceName,
     SpaceSet,
     TablePath,
+    TaskSet,
     Texts,
+    parse_cells,
     with_groups,
 )
 from cli_steps import (
@@ -40,16 +45,17 @@ from cli_steps import (
     add_missing,
     budget_of,
     config_of,
+    describe_search,
     end_with_verdict,
     everywhere,
     existing_run,
     fail,
     fail_if_any,
     farm_of,
-    images_of,
     measure_file,
     measure_table,
     open_run,
+    outline_table,
     own_errors,
     place_of,
     print_result,
@@ -59,6 +65,7 @@ from cli_steps import (
     space_of,
     table_at,
     table_paths,
+    task_of,
     train_network,
     usage,
 )
@@ -117,9 +124,10 @@ def profile(
     place: PlaceOptions,
     space: SpaceName = "shrinkcnn",
     space_set: SpaceSet = None,
-    task: Annotated[str | None, typer.Option(help="Fit the space to this task's images.")] = None,
+    task: FittedTask = None,
     data: Data = None,
     image_size: ImageSize = None,
+    task_set: TaskSet = None,
     sessions: Sessions = 2,
     seed: Seed = PROBE_SEED,
     resume: Resume = False,
@@ -128,8 +136,8 @@ def profile(
     """Measure every kernel of a search space and write a latency table, one for each device."""
     where = place_of(place)
     paths = table_paths(output, where.devices)
-    images = images_of(task, data, image_size) if task else None
-    searched = space_of(space, space_set, images)
+    fitted_to = task_of(task, data, image_size, task_set) if task else None
+    searched = space_of(space, space_set, fitted_to)
     begun: set[str] = set()
     with progress("profile") as show:
 
@@ -165,8 +173,8 @@ def search(
     if budget_ms is not None and options.table is None:
         raise typer.BadParameter("a budget in ms needs --table; make one: pocketnas profile")
     budget = budget_of(budget_ms, options.confidence, options.fill)
-    images = images_of(options.task, options.data, options.image_size)
-    config = config_of(options, budget, images)
+    task = task_of(options.task, options.data, options.image_size, options.task_set)
+    config = config_of(options, budget, task)
     latency_table = table_at(options.table)
     if latency_table and options.measure_missing:
         with runner_on(place_of(place, latency_table.target.threads)) as runner:
@@ -175,10 +183,9 @@ def search(
         appraiser = pipeline.make_appraiser(config, latency_table)
     folder = pipeline.open_run(output, config, latency_table, resume=options.resume)
     with folder.locked():
-        found = search_network(folder, config, appraiser, images, options)
-    print_result(
-        found if as_json else f"{pipeline.describe_answer(found)}\nnext: pocketnas train {output}"
-    )
+        found = search_network(folder, config, appraiser, task, options)
+    text = f"{describe_search(folder, config, found)}\nnext: pocketnas train {output}"
+    print_result(found if as_json else text)
 
 
 @app.command()
@@ -208,8 +215,58 @@ def prune(
     if as_json:
         print_result([{"run": str(path), **one["best"]} for path, one in members.items()])
     else:
-        texts = [f"{path}: {pipeline.describe_answer(one)}" for path, one in members.items()]
+        texts = [
+            f"{path}: {pipeline.describe_answer(one, config)}" for path, one in members.items()
+        ]
         print_result("\n".join([*texts, f"next, for each: pocketnas train {next(iter(members))}"]))
+
+
+@app.command()
+@with_groups
+def scale(
+    run: RunPath,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder for the networks' runs, one each.")
+    ],
+    budget_ms: Annotated[list[float], typer.Option(help="Budget of a network; give several.")],
+    place: PlaceOptions,
+    channel_scale: Annotated[
+        list[float] | None, typer.Option(help="Factor on the channels to try; give several.")
+    ] = None,
+    replicate: Annotated[
+        Texts, typer.Option(help="Cells of each stage to try, like 1,2,2; give several.")
+    ] = None,
+    table: TablePath = None,
+    measure_missing: MeasureMissing = False,
+    confidence: Confidence = 0.95,
+    resume: Resume = False,
+    as_json: Json = False,
+) -> None:
+    """Make an AutoShrink answer wider and deeper, to the largest network for each budget.
+
+    What the table lacks is measured only with --measure-missing: into the table given, or, where
+    none is, into OUTPUT.table.
+    """
+    from latency_tables.budget import Budget
+    from toolchain import pipeline, scaling
+
+    folder, config = open_run(run)
+    space = scaling.require_cell(config.space)
+    with usage():
+        budgets = [Budget(limit_ms=limit_ms, confidence=confidence) for limit_ms in budget_ms]
+        cells = [parse_cells(text) for text in replicate or []]
+        outlines = scaling.outlines(space, channel_scale or (), cells)
+    latency_table = outline_table(folder, table, output, outlines, place, measure_missing)
+    answers = scaling.scale(
+        folder, config, latency_table, budgets, output, outlines=outlines, resume=resume
+    )
+    if as_json:
+        print_result([{"run": str(path), **one["best"]} for path, one in answers.items()])
+    else:
+        texts = [
+            f"{path}: {pipeline.describe_answer(one, config)}" for path, one in answers.items()
+        ]
+        print_result("\n".join([*texts, f"next, for each: pocketnas train {next(iter(answers))}"]))
 
 
 @app.command()
@@ -217,12 +274,11 @@ def train(run: RunPath, as_json: Json = False) -> None:
     """Train a run's answer in full; goes on where it stopped."""
     from toolchain import pipeline
 
-    folder, config, images = existing_run(run)
+    folder, config, task = existing_run(run)
     with folder.locked():
-        result = train_network(folder, config, images)
-    print_result(
-        result if as_json else f"{pipeline.describe_test(result)}\nnext: pocketnas export {run}"
-    )
+        result = train_network(folder, config, task)
+    text = f"{pipeline.describe_test(result, config)}\nnext: pocketnas export {run}"
+    print_result(result if as_json else text)
 
 
 @app.command()
@@ -232,9 +288,7 @@ def export(
         Path | None,
         typer.Option("--output", "-o", dir_okay=False, help="Copy the file and its card here."),
     ] = None,
-    int8: Annotated[
-        bool, typer.Option("--int8", help="Quantize to 8-bit integers, and say what it cost.")
-    ] = False,
+    int8: Int8 = False,
     calibration: Annotated[
         int, typer.Option(min=1, help="Training images that the integers' ranges are read from.")
     ] = 200,
@@ -243,12 +297,12 @@ def export(
     """Lower a run's trained network to TFLite and prove that it computes the same."""
     from toolchain import pipeline
 
-    folder, config, images = existing_run(run)
+    folder, config, task = existing_run(run)
     with folder.locked():
-        artifact = pipeline.export(folder, config, images)
+        artifact = pipeline.export(folder, config, task)
         if int8:
             artifact = pipeline.quantize(
-                folder, config, images, artifact, calibration_images=calibration
+                folder, config, task, artifact, calibration_images=calibration
             )
     if output:
         artifact = artifact.copy_to(output)
@@ -305,6 +359,7 @@ def run(
     place: PlaceOptions,
     options: SearchOptions,
     sessions: Sessions = 2,
+    int8: Int8 = False,
     as_json: Json = False,
 ) -> None:
     """Do the whole loop: profile, search, train, export, benchmark, verdict, report."""
@@ -315,8 +370,8 @@ def run(
     RunDirectory.require_usable(output, resume=options.resume)
     where = place_of(place)
     budget = budget_of(budget_ms, options.confidence, options.fill)
-    images = images_of(options.task, options.data, options.image_size)
-    config = config_of(options, budget, images)
+    task = task_of(options.task, options.data, options.image_size, options.task_set)
+    config = config_of(options, budget, task)
     latency_table = table_at(options.table)
     with runner_on(where) as runner:
         if latency_table is None:
@@ -333,22 +388,26 @@ def run(
         appraiser = pipeline.make_appraiser(config, latency_table)
     folder = pipeline.open_run(output, config, latency_table, resume=options.resume)
     with folder.locked():
-        found = search_network(folder, config, appraiser, images, options)
-        tested = train_network(folder, config, images)
-        artifact = pipeline.export(folder, config, images)
+        found = search_network(folder, config, appraiser, task, options)
+        tested = train_network(folder, config, task)
+        artifact = pipeline.export(folder, config, task)
+        quantized = pipeline.quantize(folder, config, task, artifact) if int8 else None
         with runner_on(where) as runner, progress("benchmark") as show:
             report = measure_file(artifact.path, runner, latency_table, config.budget, 5, show)
         folder.write_json(pipeline.BENCHMARK, report.to_json())
         page = write_report(folder)
     if as_json:
         results = {"search": found, "test": tested, "benchmark": report.to_json()}
+        if quantized:
+            results["int8"] = quantized.to_json()
         print_result({"run": str(output), **results, "report": str(page)})
     else:
         texts = (
             latency_table.summary(),
-            pipeline.describe_answer(found),
-            pipeline.describe_test(tested),
+            describe_search(folder, config, found),
+            pipeline.describe_test(tested, config),
             artifact.summary(),
+            *([quantized.summary()] if quantized else []),
         )
         print_result("\n".join([*texts, report.summary(), f"report: {page}"]))
     end_with_verdict([report])

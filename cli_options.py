@@ -12,13 +12,53 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 Texts = list[str] | None
+
+
+def parse_image_size(text: str) -> int | tuple[int, int]:
+    """Rows and columns from a text such as ``96,128``; one number where they are equal."""
+    words = text.replace("x", ",").split(",")
+    if not 1 <= len(words) <= 2 or not all(word.isdecimal() and int(word) > 0 for word in words):
+        raise typer.BadParameter(
+            f"expected a number of pixels, or rows and columns like 96,128; got {text!r}"
+        )
+    numbers = [int(word) for word in words]
+    return numbers[0] if len(set(numbers)) == 1 else (numbers[0], numbers[1])
+
+
+def parse_cells(text: str) -> tuple[int, ...]:
+    """Cells of each stage from a text such as ``1,2,2``.
+
+    Raises:
+        ValueError: it is none.
+    """
+    words = text.split(",")
+    if not all(word.isdecimal() for word in words):
+        raise ValueError(f"expected cells of each stage like 1,2,2; got {text!r}")
+    return tuple(map(int, words))
+
+
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, nothing else.")]
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder of the run.")]
 RunPath = Annotated[Path, typer.Argument(help="Folder of the run.")]
 Sessions = Annotated[int, typer.Option(help="Times each network is loaded and measured afresh.")]
-Task = Annotated[str, typer.Option(help="fashion-mnist or image-folder.")]
-Data = Annotated[Path | None, typer.Option(help="Folder or archive of the task's images.")]
-ImageSize = Annotated[int | None, typer.Option(min=1, help="Resize images to so many pixels.")]
+TASK_NAMES = (
+    "fashion-mnist, image-folder (classification); people-and-shapes, camvid, cityscapes "
+    "(segmentation); stick-people, coco-keypoints (pose)"
+)
+Task = Annotated[str, typer.Option(help=f"{TASK_NAMES}.")]
+FittedTask = Annotated[
+    str | None, typer.Option("--task", help=f"Fit the space to this task's data: {TASK_NAMES}.")
+]
+TaskSet = Annotated[Texts, typer.Option(help="Choice of the task: name=value.")]
+Data = Annotated[Path | None, typer.Option(help="Folder or archive of the task's data.")]
+ImageSize = Annotated[
+    Any,
+    typer.Option(
+        parser=parse_image_size,
+        metavar="PIXELS",
+        help="Resize images to so many rows and columns: 64, or 96,128.",
+    ),
+]
 SpaceName = Annotated[
     str, typer.Option("--space", help="Search space: shrinkcnn, swiftnet, mobilenet or scalenet.")
 ]
@@ -27,9 +67,34 @@ Method = Annotated[
     str, typer.Option(help="Search method: gram, autoshrink, scalenas, evolution or random.")
 ]
 MethodSet = Annotated[Texts, typer.Option(help="Setting of the method: name=value.")]
+Weights = Annotated[
+    str,
+    typer.Option(
+        help="Of candidates: own (each is trained for a short time), shared (a supernet's), or "
+        "auto: shared for scalenas on segmentation and pose."
+    ),
+]
+SupernetSet = Annotated[Texts, typer.Option(help="Setting of the supernet: name=value.")]
+SupernetRun = Annotated[
+    Path | None, typer.Option("--supernet", help="Run whose trained supernet is taken over.")
+]
 Proxy = Annotated[str, typer.Option(help="Training of candidates: quick or paper.")]
 ProxySet = Annotated[Texts, typer.Option(help="Setting of the proxy: name=value.")]
-Epochs = Annotated[int, typer.Option(help="Epochs of the final training.")]
+Epochs = Annotated[
+    int | None,
+    typer.Option(
+        help="Epochs of the final training; else 10 for classification, 30 for segmentation and "
+        "pose, 0 with a supernet's weights.",
+        show_default=False,
+    ),
+]
+Recipe = Annotated[
+    str | None,
+    typer.Option(
+        help="Final training by name: imagenet (classification, 300 epochs unless said "
+        "otherwise); else the customary one of the task."
+    ),
+]
 TrainSet = Annotated[Texts, typer.Option(help="Setting of the final training: name=value.")]
 TablePath = Annotated[Path | None, typer.Option("--table", help="Latency table of the target.")]
 BudgetMs = Annotated[float | None, typer.Option(help="Hard limit on latency in ms.")]
@@ -42,15 +107,18 @@ MaxParams = Annotated[int | None, typer.Option(help="Hard limit on parameters.")
 MaxMemory = Annotated[
     int | None, typer.Option(help="Hard limit on peak memory of activations in bytes, float32.")
 ]
+Int8 = Annotated[
+    bool, typer.Option("--int8", help="Quantize to 8-bit integers too, and say what it cost.")
+]
 MeasureMissing = Annotated[
     bool, typer.Option("--measure-missing", help="Measure kernels that the table lacks.")
 ]
 Workers = Annotated[
-    int, typer.Option(min=0, help="Processes that train candidates; 0: one a core.")
+    int, typer.Option(min=0, help="Processes that judge candidates; 0: one a core.")
 ]
 Ray = Annotated[
     str | None,
-    typer.Option("--ray", help="Ray cluster that trains candidates: host:port, auto, local."),
+    typer.Option("--ray", help="Ray cluster that judges candidates: host:port, auto, local."),
 ]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of everything random.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on where an interrupted call stopped.")]
@@ -87,13 +155,18 @@ class SearchOptions:
     task: Task = "fashion-mnist"
     data: Data = None
     image_size: ImageSize = None
+    task_set: TaskSet = None
     space: SpaceName = "shrinkcnn"
     space_set: SpaceSet = None
     method: Method = "autoshrink"
     method_set: MethodSet = None
+    weights: Weights = "auto"
     proxy: Proxy = "quick"
     proxy_set: ProxySet = None
-    epochs: Epochs = 10
+    supernet_set: SupernetSet = None
+    supernet: SupernetRun = None
+    recipe: Recipe = None
+    epochs: Epochs = None
     train_set: TrainSet = None
     table: TablePath = None
     confidence: Confidence = 0.95

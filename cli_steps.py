@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -27,10 +28,11 @@ if TYPE_CHECKING:
     from profilers.probes import Probe
     from profilers.runner import Runner
     from toolchain.config import RunConfig
+    from toolchain.kinds.task import Task
     from toolchain.methods.candidate import Appraiser
     from toolchain.run_dir import RunDirectory
+    from toolchain.spaces.shrinkcnn import ShrinkCnnSpace
     from toolchain.spaces.space import Space
-    from toolchain.tasks.classification import ClassificationData
 
 EXIT_ERROR = 1
 EXIT_OF_VERDICT = {"missed": 3, "drifted": 3, "undecided": 4}
@@ -194,29 +196,35 @@ def budget_of(limit_ms: float | None, confidence: float, fill: float = 0.0) -> B
     return None if limit_ms is None else budget
 
 
-def images_of(task: str, data: Path | None, image_size: int | None) -> ClassificationData:
-    """The task's images, fetched if need be."""
-    from toolchain.tasks import load_task
+def task_of(name: str, data: Path | None, image_size: Any, settings: Texts) -> Task:
+    """The task with its data, fetched if need be."""
+    from toolchain.kinds.table import make_task_settings, open_task
+    from toolchain.settings import parse_assignments
 
-    return load_task(task, data, image_size)
+    with usage():
+        chosen = make_task_settings(name, parse_assignments(settings or []))
+        return open_task(name, data, image_size, chosen)
 
 
-def space_of(name: str, settings: Texts, images: ClassificationData | None) -> Space:
-    """The space, fitted to the images and classes of the task, then with the settings given."""
+def space_of(name: str, settings: Texts, task: Task | None) -> Space:
+    """The space, fitted to the data of the task, then with the settings given."""
     from toolchain.settings import parse_assignments
     from toolchain.spaces.space import make_space
 
-    fitted: dict[str, Any] = {}
-    if images is not None:
-        fitted = {"input_shape": images.input_shape, "classes": len(images.classes)}
     with usage():
-        return make_space(name, {**fitted, **parse_assignments(settings or [])})
+        fitted = task.fitted(make_space(name, {})) if task else {}
+        given = parse_assignments(settings or [])
+        for setting in fitted.keys() & given.keys():
+            if given[setting] != fitted[setting]:
+                raise ValueError(
+                    f"{setting} of the space follows from the task's data: it is "
+                    f"{fitted[setting]!r}, not {given[setting]!r}; leave --set {setting} out"
+                )
+        return make_space(name, {**fitted, **given})
 
 
-def config_of(
-    options: SearchOptions, budget: Budget | None, images: ClassificationData
-) -> RunConfig:
-    """The configuration of a run, with its space fitted to the images."""
+def config_of(options: SearchOptions, budget: Budget | None, task: Task) -> RunConfig:
+    """The configuration of a run, with its space fitted to the task's data."""
     from toolchain.config import make_config
     from toolchain.methods.limits import Limits
 
@@ -226,11 +234,13 @@ def config_of(
             max_memory_bytes=options.max_memory_bytes,
         )  # fmt: skip
         return make_config(
-            space=space_of(options.space, options.space_set, images), budget=budget,
+            space=space_of(options.space, options.space_set, task), budget=budget,
             method_set=options.method_set or [], proxy_set=options.proxy_set or [],
             train_set=options.train_set or [], task=options.task, data=options.data,
             image_size=options.image_size, method=options.method, proxy=options.proxy,
             epochs=options.epochs, seed=options.seed, limits=limits,
+            task_set=options.task_set or [], weights=options.weights,
+            supernet_set=options.supernet_set or [], recipe=options.recipe,
         )  # fmt: skip
 
 
@@ -250,27 +260,71 @@ def add_missing(
     table: LatencyTable, path: Path | None, space: Space, runner: Runner
 ) -> LatencyTable:
     """The table, with what it lacked of a space's kernels measured, added and saved."""
+    assert path is not None
+    return add_kernels(table, path, probes_of(space, PROBE_SEED), runner)
+
+
+def add_kernels(
+    table: LatencyTable, path: Path, pool: list[Probe], runner: Runner
+) -> LatencyTable:
+    """The table, with what it lacked of these networks' kernels measured, added and saved."""
     from latency_tables.store import save_table
     from profilers.profile import measure_missing
-
-    assert path is not None
     from profilers.settings import ProfileSettings
 
     with progress("missing") as show:
-        pool = probes_of(space, PROBE_SEED)
         table = measure_missing(table, pool, runner, ProfileSettings(), on_progress=show)
     save_table(table, path)
     return table
+
+
+def outline_table(
+    folder: RunDirectory,
+    path: Path | None,
+    output: Path,
+    outlines: tuple[ShrinkCnnSpace, ...],
+    place: PlaceOptions,
+    measures_missing: bool,
+) -> LatencyTable:
+    """The table to scale a run's answer with, with what it lacks measured if that is asked for.
+
+    The run's own table stays as it is: what is measured goes into one beside the output.
+    """
+    from profilers.probes import Probe
+    from toolchain import pipeline
+    from toolchain.run_dir import TABLE
+    from toolchain.scaling import scaled_networks
+
+    own = folder.path / TABLE
+    beside = output.resolve().with_name(f"{output.resolve().name}.table")
+    source = path or (beside if measures_missing and beside.exists() else own)
+    if source == own and not folder.has(TABLE):
+        raise typer.BadParameter(
+            f"the search in {folder.path} had no table; give one with --table"
+        )
+    table = table_at(source)
+    assert table is not None
+    if not measures_missing:
+        return table
+    genotype = pipeline.found(folder)["best"]["genotype"]
+    pool = [
+        Probe(subject=one.genotype, kernels=one.kernels, build=one.build)
+        for one in scaled_networks(genotype, outlines)
+    ]
+    _make_folder(beside.parent)
+    with runner_on(place_of(place, table.target.threads)) as runner:
+        return add_kernels(table, path or beside, pool, runner)
 
 
 def probes_of(space: Space, seed: int) -> list[Probe]:
     """Networks of a space as what profiles are taken from."""
     from profilers.probes import Probe
     from toolchain.probe_networks import probe_networks
+    from toolchain.spaces.space import require_images
 
     return [
         Probe(subject=network.genotype, kernels=network.kernels, build=network.build)
-        for network in probe_networks(space, seed)
+        for network in probe_networks(require_images(space), seed)
     ]
 
 
@@ -307,52 +361,75 @@ def open_run(path: Path) -> tuple[RunDirectory, RunConfig]:
     return folder, config_from_json(folder.config)
 
 
-def existing_run(path: Path) -> tuple[RunDirectory, RunConfig, ClassificationData]:
-    """A run that exists, its configuration and its images."""
+def existing_run(path: Path) -> tuple[RunDirectory, RunConfig, Task]:
+    """A run that exists, its configuration and its task."""
+    from toolchain.kinds.table import open_task
+
     folder, config = open_run(path)
     data = Path(config.data) if config.data else None
-    return folder, config, images_of(config.task, data, config.image_size)
+    with usage():
+        return (
+            folder,
+            config,
+            open_task(config.task, data, config.image_size, config.task_settings),
+        )
 
 
 def search_network(
     folder: RunDirectory,
     config: RunConfig,
     appraiser: Appraiser,
-    images: ClassificationData,
+    task: Task,
     options: SearchOptions,
 ) -> dict[str, Any]:
-    """Search, with a line for each candidate on the progress bar."""
+    """Search, with a line for each candidate on the progress bar, after the supernet's bar."""
     from toolchain import pipeline
+    from toolchain.run_dir import RunDirectory
+    from toolchain.shared_weights import adopt_shared_weights
 
+    metric = config.kind.metric
     with progress("search") as show, usage(), folder.forgotten_on_failure():
         seen: list[str] = []
+        if options.supernet:
+            adopt_shared_weights(folder, config, RunDirectory.open(options.supernet))
 
         def on_candidate(candidate: Any) -> None:
             seen.append(candidate.genotype)
-            show(len(seen), None, f"{candidate.accuracy:.1%}  {candidate.genotype}")
+            value = metric.text(metric.value(candidate.metric), digits=1)
+            show(len(seen), None, f"{value}  {candidate.genotype}")
 
         return pipeline.search(
-            folder, config, appraiser, images,
+            folder, config, appraiser, task,
             workers=options.workers or None, ray=options.ray, on_candidate=on_candidate,
+            on_supernet_step=partial(show, name="supernet"),
         )  # fmt: skip
 
 
-def train_network(
-    folder: RunDirectory, config: RunConfig, images: ClassificationData
-) -> dict[str, Any]:
-    """Train a run's answer and return how it did on the test images."""
+def describe_search(folder: RunDirectory, config: RunConfig, found: dict[str, Any]) -> str:
+    """What a search found, and how good the supernet is that it had, if any."""
+    from toolchain import pipeline
+    from toolchain.shared_weights import SCORES, describe_shared_weights
+
+    answer = pipeline.describe_answer(found, config)
+    if not folder.has(SCORES):
+        return answer
+    return f"{describe_shared_weights(folder.read_json(SCORES), config)}\n{answer}"
+
+
+def train_network(folder: RunDirectory, config: RunConfig, task: Task) -> dict[str, Any]:
+    """Train a run's answer and return how it did on the test data."""
     from toolchain import pipeline
 
-    genotype = pipeline.found(folder)["best"]["genotype"]
+    genotype, metric = pipeline.found(folder)["best"]["genotype"], config.kind.metric
     with progress("train") as show:
         status = ""
 
-        def on_step(epoch: int, step: Any) -> None:
-            done = (epoch - 1) * step.steps + step.index + 1
-            show(done, config.training.epochs * step.steps, f"loss {step.loss:.3f} {status}")
+        def on_step(done: int, steps: int, loss: float) -> None:
+            show(done, steps, f"loss {loss:.3f} {status}")
 
-        for epoch in pipeline.train_network(folder, config, genotype, images, on_step=on_step):
-            status = f"validation {epoch.validation_accuracy:.1%}"
+        for record in pipeline.train_network(folder, config, genotype, task, on_step=on_step):
+            value = metric.text(record[f"validation_{metric.key}"], digits=1)
+            status = f"validation {value}"
     return folder.read_json(pipeline.TEST)
 
 

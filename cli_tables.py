@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli_options import Json, PlaceOptions, with_groups
+from cli_options import Json, MeasureMissing, PlaceOptions, with_groups
 from cli_steps import (
     EXIT_OF_VERDICT,
     place_of,
@@ -23,10 +23,12 @@ from cli_steps import (
 
 if TYPE_CHECKING:
     from latency_tables.table import LatencyTable
+    from latency_tables.tflite.network import Network
     from profilers.probes import Probe
 
 tables_app = typer.Typer(
-    help="Show, compare, merge, verify and exchange latency tables.", no_args_is_help=True
+    help="Show, compare, merge, verify, exchange latency tables, and predict with them.",
+    no_args_is_help=True,
 )
 
 Table = Annotated[Path, typer.Argument(help="Latency table.")]
@@ -127,6 +129,43 @@ def tables_verify(
         raise typer.Exit(code)
 
 
+@tables_app.command("predict")
+@with_groups
+def tables_predict(
+    network: Annotated[Path, typer.Argument(help="TFLite file, of anyone's.")],
+    table: Annotated[Path, typer.Option("--table", help="Latency table of the target.")],
+    place: PlaceOptions,
+    measure_missing: MeasureMissing = False,
+    sessions: Annotated[
+        int, typer.Option(min=1, help="Times each piece of the file is loaded and measured.")
+    ] = 2,
+    as_json: Json = False,
+) -> None:
+    """Predict any TFLite file's latency from a table, and name its dearest kernels.
+
+    Kernels that the table lacks are named; with --measure-missing they are measured on --device,
+    in pieces of the file, and added to the table.
+    """
+    from latency_tables.foreign import require_own
+    from latency_tables.model import LatencyModel
+    from latency_tables.predict import predict
+    from latency_tables.store import load_table, save_table
+    from latency_tables.tflite.network import read_network
+
+    file = read_network(network)
+    loaded = load_table(table)
+    require_own(loaded, "predicted with")
+    with usage():
+        model = LatencyModel(loaded)
+    if measure_missing:
+        measured = _with_kernels_of(network, file, loaded, place, sessions)
+        if measured is not loaded:
+            save_table(measured, table)
+            model = LatencyModel(measured)
+    prediction = predict(network.name, file, model)
+    print_result(prediction.to_json() if as_json else prediction.summary())
+
+
 @tables_app.command("export")
 def tables_export(
     table: Table,
@@ -172,6 +211,29 @@ def tables_import(
     print_result(
         {"table": str(output), **table.to_json()} if as_json else f"{output}: {table.summary()}"
     )
+
+
+def _with_kernels_of(
+    path: Path, network: Network, table: LatencyTable, place: PlaceOptions, sessions: int
+) -> LatencyTable:
+    """The table with what it lacks of a file measured; the very same where it lacks nothing."""
+    from latency_tables.predict import HANDOVER, all_kernels
+    from latency_tables.tflite.decompose import decompose
+    from profilers.handover import measure_handover
+    from profilers.missing import measure_file
+    from profilers.settings import ProfileSettings
+    from toolchain.split_networks import split_networks
+
+    lacking = {one for one in all_kernels(decompose(network)) if one not in table}
+    if not lacking:
+        return table
+    settings = ProfileSettings(sessions=sessions)
+    with runner_on(place_of(place, table.target.threads)) as runner, progress("missing") as show:
+        measured = measure_file(path.name, network, table, runner, settings, on_progress=show)
+        if HANDOVER in lacking:
+            pairs = split_networks()
+            measured = measure_handover(measured, pairs, runner, settings, on_progress=show)
+    return measured
 
 
 def _pool_of(table: LatencyTable, seed: int) -> list[Probe]:

@@ -22,9 +22,10 @@ from latency_tables.budget import Budget
 from latency_tables.table import LatencyTable
 from toolchain import pipeline
 from toolchain.config import RunConfig
+from toolchain.kinds.classification import Classification, data_of
+from toolchain.kinds.table import open_task
 from toolchain.methods.method import make_settings
 from toolchain.spaces.shrinkcnn import ShrinkCnnSpace
-from toolchain.tasks import load_task
 from toolchain.tasks.classification import ClassificationData
 from toolchain.train.proxy import ProxySettings
 from toolchain.train.recipe import TrainSettings
@@ -47,7 +48,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("-o", "--output", type=Path)
     options = parser.parse_args()
-    data = load_task(options.task, options.data, None)
+    data = data_of(open_task(options.task, options.data))
     table = host_table(SPACE, options.folder / "host.table")
     pairs = []
     for seed in options.seeds:
@@ -98,8 +99,9 @@ def _run(
     path = options.folder / f"{method}-{seed}"
     run = pipeline.open_run(path, config, table, resume=True)
     with run.locked():
-        found = pipeline.search(run, config, appraiser, data, workers=options.workers)
-        for _ in pipeline.train_network(run, config, found["best"]["genotype"], data):
+        task = Classification(data)
+        found = pipeline.search(run, config, appraiser, task, workers=options.workers)
+        for _ in pipeline.train_network(run, config, found["best"]["genotype"], task):
             pass
     return {
         "genotype": found["best"]["genotype"],

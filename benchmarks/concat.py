@@ -24,7 +24,7 @@ from latency_tables.kernel import make_kernel
 from profilers.litert import LiteRtModel
 from toolchain.export.flatbuffer import random_weights, write_tflite
 from toolchain.graph import Graph
-from toolchain.kernels import Plan, Step, plan
+from toolchain.kernels import Plan, Step, image_plan, plan
 from toolchain.spaces.swiftnet import SwiftNetSpace
 from toolchain.zoo import make_network
 
@@ -75,7 +75,7 @@ def joined(planned: Plan) -> Plan:
     steps: list[Step] = []
     numbers = {0: 0}
     parts: dict[int, tuple[int, ...]] = {}
-    for number, (kernel, reads) in enumerate(planned.steps, start=1):
+    for number, (kernel, reads, *_) in enumerate(planned.steps, start=1):
         inputs = tuple(part for read in reads for part in parts.get(read, (read,)))
         if kernel.kind == "concat" and [one.kernel.kind for one in readers[number]] == ["concat"]:
             parts[number] = inputs
@@ -85,7 +85,7 @@ def joined(planned: Plan) -> Plan:
             kernel = make_kernel("concat", shapes, kernel.output)
         steps.append(Step(kernel, tuple(numbers[value] for value in inputs)))
         numbers[number] = len(steps)
-    return Plan(planned.input_shape, tuple(steps))
+    return image_plan(planned.inputs[0].shape, tuple(steps))
 
 
 def _compare(graph: Graph, rounds: int, runs: int) -> dict[str, Any]:

@@ -26,11 +26,12 @@ from supernet import Supernet
 from latency_tables.model import LatencyModel
 from latency_tables.store import load_table
 from toolchain.executors import ProcessExecutor
+from toolchain.kinds.classification import data_of
+from toolchain.kinds.table import open_task
 from toolchain.methods.candidate import Appraiser, Candidate
 from toolchain.module import GraphModule
 from toolchain.spaces.dag import parse_dags
 from toolchain.spaces.swiftnet import SwiftNetSpace
-from toolchain.tasks import load_task
 from toolchain.tasks.classification import ClassificationData
 from toolchain.train.epoch import evaluate, place, train_epoch
 from toolchain.train.proxy import ProxySettings, evaluate_proxy
@@ -83,7 +84,7 @@ def main() -> None:
     journal = options.folder / "trainings.jsonl"
     done = {(one["genotype"], one["proxy"]): one for one in read(journal)}
     jobs = [(one.genotype, name) for name in settings() for one in candidates]
-    data = load_task(options.task, options.data, None)
+    data = data_of(open_task(options.task, options.data))
     if (candidates[0].genotype, SHARED) not in done:
         records = train_shared(options, candidates, data)
         done |= {(one["genotype"], SHARED): one for one in records}

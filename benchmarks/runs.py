@@ -26,6 +26,7 @@ from toolchain import pipeline
 from toolchain.config import RunConfig, config_from_json
 from toolchain.executors import ProcessExecutor
 from toolchain.export.artifact import kernels_of
+from toolchain.kinds.classification import Classification
 from toolchain.probe_networks import probe_networks
 from toolchain.run_dir import RunDirectory
 from toolchain.spaces.space import Space
@@ -53,7 +54,7 @@ def search(
     appraiser = pipeline.make_appraiser(config, table)
     run = pipeline.open_run(path, config, table, resume=True)
     with run.locked():
-        return pipeline.search(run, config, appraiser, data, workers=workers)
+        return pipeline.search(run, config, appraiser, Classification(data), workers=workers)
 
 
 def given(path: Path, config: RunConfig, table: LatencyTable, genotype: str) -> None:
@@ -84,11 +85,11 @@ def _train(path: Path) -> float:
     assert _data is not None
     run = RunDirectory.open(path)
     config = config_from_json(run.config)
-    genotype = pipeline.found(run)["best"]["genotype"]
+    genotype, task = pipeline.found(run)["best"]["genotype"], Classification(_data)
     with run.locked():
-        for _ in pipeline.train_network(run, config, genotype, _data):
+        for _ in pipeline.train_network(run, config, genotype, task):
             pass
-        pipeline.export(run, config, _data)
+        pipeline.export(run, config, task)
     return float(run.read_json(pipeline.TEST)["accuracy"])
 
 

@@ -31,13 +31,14 @@ from latency_tables.model import LatencyModel
 from latency_tables.table import LatencyTable
 from toolchain.config import RunConfig
 from toolchain.family import meta_graph_of, prune_to_budget
+from toolchain.kinds.classification import data_of
+from toolchain.kinds.table import open_task
 from toolchain.methods.candidate import Appraiser
 from toolchain.methods.meta_graph import MetaGraph
 from toolchain.methods.method import make_settings
 from toolchain.run_dir import RunDirectory
 from toolchain.spaces.mobilenet import MobileNetSpace
 from toolchain.spaces.swiftnet import SwiftNetSpace
-from toolchain.tasks import load_task
 from toolchain.tasks.classification import ClassificationData
 from toolchain.train.proxy import ProxySettings
 from toolchain.train.recipe import TrainSettings
@@ -78,7 +79,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("-o", "--output", type=Path)
     options = parser.parse_args()
-    data = load_task(options.task, options.data, None)
+    data = data_of(open_task(options.task, options.data))
     parts = {"search": searches, "family": families, "envelope": envelope}
     figures = {part: parts[part](options, data) for part in options.parts}
     figures["options"] = {key: str(value) for key, value in vars(options).items()}

@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass, field
 from statistics import NormalDist
 
-_Z95 = NormalDist().inv_cdf(0.95)
+Z95 = NormalDist().inv_cdf(0.95)
+"""Standard deviations from the median to the 95th percentile of a normal distribution."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,11 +19,15 @@ class Latency:
         p95_ms: exceeded by one network in twenty.
         by_kernel_ms: share of each kernel in the p50, in execution order; they add up to it less
             the overhead of a run.
+        doubt: relative standard deviation, in [0, ...), of what the table does not know about this
+            network: kernels of few contexts, a size beyond those measured. Measuring the network
+            takes it away. Noise, which measuring does not take away, is not in it.
     """
 
     p50_ms: float
     p95_ms: float
     by_kernel_ms: tuple[float, ...] = field(default=(), repr=False)
+    doubt: float = field(default=0.0, repr=False)
 
     def at(self, confidence: float) -> float:
         """The latency in ms that is not exceeded with this confidence in [0.5, 1).
@@ -30,7 +35,7 @@ class Latency:
         Between and beyond the two known quantiles the error of a prediction is taken as
         log-normal.
         """
-        spread = math.log(self.p95_ms / self.p50_ms) / _Z95
+        spread = math.log(self.p95_ms / self.p50_ms) / Z95
         return self.p50_ms * math.exp(NormalDist().inv_cdf(confidence) * spread)
 
 

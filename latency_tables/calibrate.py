@@ -7,9 +7,11 @@ networks that were measured end to end, account for them:
     ms = overhead_ms + scale * sum(kernel ms) + per_kernel_ms * (number of kernels)
 
 The fit minimizes relative errors. Its own error is measured by leaving each network out in turn,
-and the 95th percentile comes from the same left-out ratios (split conformal prediction: Vovk et
-al., Algorithmic Learning in a Random World, 2005, chapter 2), so it holds whatever the residuals'
+and the 95th percentile comes from the same left-out ratios (conformal prediction: Vovk et al.,
+Algorithmic Learning in a Random World, 2005, chapter 2), so it holds whatever the residuals'
 distribution, for networks drawn like the calibration's.
+
+This is the first step only: `posterior.py` then corrects every kernel by the same networks.
 """
 
 from __future__ import annotations
@@ -25,6 +27,9 @@ from latency_tables.errors import CalibrationFailed
 
 MIN_NETWORKS = 8
 """Fewer networks than this determine neither the coefficients nor a spread."""
+
+SCALE_SPREAD = 0.3
+"""How far the scale is from 1, as a standard deviation, before anything is known."""
 
 Array = npt.NDArray[np.float64]
 
@@ -120,10 +125,22 @@ def conformal_quantile(values: Array, confidence: float) -> float:
 
 
 def _fit(terms_N3: Array, measured_N: Array) -> tuple[float, float, float]:
-    """Least squares on relative errors: each row is divided by what it should come to."""
-    weighted = terms_N3 / measured_N[:, None]
-    solution, *_ = np.linalg.lstsq(weighted, np.ones(len(measured_N)), rcond=None)
-    overhead, scale, per_kernel = (float(value) for value in solution)
+    """Least squares on relative errors: each row is divided by what it should come to.
+
+    In networks of like kernels, sum and number of kernels say the same, and noise alone would
+    share the latency out between the two. So the scale is held near 1, the less the better the
+    networks agree with the fit.
+    """
+    weighted_N3 = terms_N3 / measured_N[:, None]
+    ones_N = np.ones(len(measured_N))
+    free_3, *_ = np.linalg.lstsq(weighted_N3, ones_N, rcond=None)
+    surplus = max(1, len(measured_N) - 3)
+    noise = math.sqrt(float(((weighted_N3 @ free_3 - ones_N) ** 2).sum()) / surplus)
+    hold_3 = np.array([0.0, 1.0, 0.0]) * noise / SCALE_SPREAD
+    held_3, *_ = np.linalg.lstsq(
+        np.vstack([weighted_N3, hold_3]), np.append(ones_N, hold_3[1]), rcond=None
+    )
+    overhead, scale, per_kernel = (float(value) for value in held_3)
     return overhead, scale, per_kernel
 
 

@@ -11,6 +11,8 @@
     |-- TableForeign       an imported table was about to be used as if its target were known
     |-- ForeignUnreadable  a table of another tool is not in a format that is read
     |-- ExportImpossible   a table has nothing that another tool's format could hold
+    |-- NothingShared      too few kernels were measured on two devices to carry a table over
+    |-- NetworkUnreadable  a TFLite file is missing, damaged, or its work cannot be told from it
     `-- CalibrationFailed  too few networks, or their latencies cannot be explained
 """
 
@@ -65,6 +67,14 @@ class ForeignUnreadable(TableError):
 
 class ExportImpossible(TableError):
     """A table has no rows that another tool's format could hold."""
+
+
+class NothingShared(TableError):
+    """Too few kernels were measured on two devices to tell how much faster one of them is."""
+
+
+class NetworkUnreadable(TableError):
+    """A file is no TFLite network, is damaged, or does not tell what will run."""
 
 
 class CalibrationFailed(TableError):

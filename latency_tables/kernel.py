@@ -16,10 +16,17 @@ from functools import cached_property
 Shape = tuple[int, ...]
 """NHWC (or NC) dimensions of a tensor."""
 
-DTYPES = ("float32", "int8")
-"""Element types that a kernel can compute in."""
+DTYPES = (
+    "float32", "float16", "bfloat16", "float64", "int8", "uint8", "int16", "uint16", "int32",
+    "uint32", "int64", "uint64", "int4", "int2", "bool", "complex64", "complex128", "string",
+    "resource", "variant",
+)  # fmt: skip
+"""Element types that a kernel can compute in, as TFLite's schema names them."""
 
 NO_ACTIVATION = "linear"
+
+_SCALAR = "scalar"
+_NO_INPUTS = "none"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +67,7 @@ class Kernel:
         """Canonical text of this kernel."""
         parts = [
             self.kind,
-            ",".join(map(_shape_text, self.inputs)),
+            ",".join(map(_shape_text, self.inputs)) or _NO_INPUTS,
             "->",
             _shape_text(self.output),
         ]
@@ -111,7 +118,9 @@ def parse_kernel(key: str) -> Kernel:
         pairs = [item.split("=", 1) for item in rest]
         kernel = Kernel(
             kind=kind,
-            inputs=tuple(_parse_shape(text) for text in inputs.split(",")),
+            inputs=()
+            if inputs == _NO_INPUTS
+            else tuple(_parse_shape(text) for text in inputs.split(",")),
             output=_parse_shape(output),
             attributes=tuple((name, value) for name, value in pairs),
             activation=activation.removeprefix("act="),
@@ -141,8 +150,8 @@ def distance(one: Kernel, other: Kernel) -> float:
 
 
 def _shape_text(shape: Shape) -> str:
-    return "x".join(map(str, shape))
+    return "x".join(map(str, shape)) or _SCALAR
 
 
 def _parse_shape(text: str) -> Shape:
-    return tuple(int(part) for part in text.split("x"))
+    return () if text == _SCALAR else tuple(int(part) for part in text.split("x"))

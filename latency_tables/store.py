@@ -6,6 +6,8 @@ replaced as a whole; any Parquet reader opens it.
 
 History of the schema version:
     1  first version
+    2  evidence: the networks measured end to end, and what they say of rows and noise; origin of
+       each row. A table of version 1 has no evidence, and all its rows are measured
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -24,13 +26,15 @@ import pyarrow.parquet as pq
 
 from latency_tables.calibrate import Calibration
 from latency_tables.errors import TableNotWritten, TableUnreadable, TargetMismatch
-from latency_tables.kernel import parse_kernel
+from latency_tables.evidence import Evidence, MeasuredNetwork
+from latency_tables.kernel import Kernel, parse_kernel
 from latency_tables.table import KernelLatency, LatencyTable
 from latency_tables.target import Target
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _METADATA_KEY = b"pocketnas"
 _UNITS = {"median_ms": "ms", "iqr_ms": "ms", "p95_ms": "ms", "samples": "1", "contexts": "1"}
+_TEXTS = ("origin",)
 
 
 def save_table(table: LatencyTable, path: Path) -> None:
@@ -122,7 +126,7 @@ def to_frame(table: LatencyTable) -> pd.DataFrame:
         {"kernel": kernel.key, "kind": kernel.kind, **asdict(latency)}
         for kernel, latency in table.rows.items()
     ]
-    columns = ["kernel", "kind", *_UNITS]
+    columns = ["kernel", "kind", *_UNITS, *_TEXTS]
     return pd.DataFrame(rows, columns=columns).sort_values("kernel", ignore_index=True)
 
 
@@ -133,7 +137,39 @@ def _manifest(table: LatencyTable) -> dict[str, Any]:
         "target": table.target.to_json(),
         "settings": dict(table.settings),
         "calibration": asdict(table.calibration) if table.calibration else None,
+        "evidence": _evidence_to_json(table.evidence, table.rows) if table.evidence else None,
     }
+
+
+def _evidence_to_json(evidence: Evidence, rows: Iterable[Kernel]) -> dict[str, Any]:
+    """The evidence, kernels by the numbers of their rows in the file, the first being 0."""
+    numbers = {kernel: number for number, kernel in enumerate(sorted(rows, key=_key))}
+    networks = [
+        {
+            "subject": network.subject,
+            "measured_ms": network.measured_ms,
+            "rows": [numbers[kernel] for kernel in network.kernels],
+        }
+        for network in evidence.networks
+    ]
+    figures = {name: value for name, value in vars(evidence).items() if name != "networks"}
+    return {**figures, "networks": networks}
+
+
+def _evidence_from_json(data: dict[str, Any], kernels: Sequence[Kernel]) -> Evidence:
+    networks = tuple(
+        MeasuredNetwork(
+            subject=one["subject"],
+            kernels=tuple([kernels[number] for number in one["rows"]]),
+            measured_ms=one["measured_ms"],
+        )
+        for one in data["networks"]
+    )
+    return Evidence(**{**data, "networks": networks})
+
+
+def _key(kernel: Kernel) -> str:
+    return kernel.key
 
 
 def _from_manifest(text: bytes, frame: pd.DataFrame, path: Path) -> LatencyTable:
@@ -147,7 +183,7 @@ def _from_manifest(text: bytes, frame: pd.DataFrame, path: Path) -> LatencyTable
             f"{path} has schema version {version}, this pocketnas reads up to {SCHEMA_VERSION}; "
             "update pocketnas"
         )
-    columns = list(_UNITS)
+    columns = [*_UNITS, *(_TEXTS if version > 1 else ())]
     try:
         rows = {
             parse_kernel(str(row.kernel)): KernelLatency(
@@ -162,8 +198,13 @@ def _from_manifest(text: bytes, frame: pd.DataFrame, path: Path) -> LatencyTable
             calibration=(
                 Calibration(**manifest["calibration"]) if manifest["calibration"] else None
             ),
+            evidence=(
+                _evidence_from_json(manifest["evidence"], list(rows))
+                if version > 1 and manifest["evidence"]
+                else None
+            ),
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         raise TableUnreadable(f"{path} is damaged: {_first_line(error)}; profile again") from error
 
 

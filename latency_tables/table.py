@@ -10,8 +10,12 @@ from typing import Any
 
 from latency_tables.calibrate import Calibration
 from latency_tables.errors import KernelMissing
+from latency_tables.evidence import Evidence
 from latency_tables.kernel import Kernel, distance
 from latency_tables.target import Target
+
+MEASURED = "measured"
+"""Origin of a row of the target itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +28,8 @@ class KernelLatency:
         p95_ms: 95th percentile over contexts.
         samples: number of single timings behind the row.
         contexts: number of contexts; a context's value is the midmean of its timings.
+        origin: ``measured`` on the table's target; else where the figures are carried over from,
+            in words, and how.
     """
 
     median_ms: float
@@ -31,6 +37,12 @@ class KernelLatency:
     p95_ms: float
     samples: int
     contexts: int
+    origin: str = MEASURED
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether the row was measured on the table's own target."""
+        return self.origin == MEASURED
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,12 +54,14 @@ class LatencyTable:
         rows: one latency for each kernel.
         settings: how it was measured (runs, sessions, space, seed ...), for the record.
         calibration: fitted end-to-end model, or None for a table of kernels only.
+        evidence: networks measured end to end, which correct the rows; None where there are none.
     """
 
     target: Target
     rows: Mapping[Kernel, KernelLatency]
     settings: Mapping[str, str | int | float] = field(default_factory=dict)
     calibration: Calibration | None = None
+    evidence: Evidence | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -82,6 +96,8 @@ class LatencyTable:
                 f"  calibrated on {fit.networks} networks; each predicted without itself: median "
                 f"error {fit.median_error:.1%}, worst {fit.worst_error:.1%}"
             )
+        carried = Counter(row.origin for row in self.rows.values() if not row.is_measured)
+        lines += [f"  {count} kernels {origin}" for origin, count in sorted(carried.items())]
         return "\n".join(lines)
 
     def to_json(self) -> dict[str, Any]:
@@ -91,6 +107,7 @@ class LatencyTable:
             "settings": dict(self.settings),
             "kernels": len(self),
             "kinds": dict(Counter(kernel.kind for kernel in self.rows)),
+            "origins": dict(Counter(row.origin for row in self.rows.values())),
             "calibration": asdict(self.calibration) if self.calibration else None,
         }
 

@@ -41,9 +41,10 @@ class Target:
     clock: str = "thread-cpu"
 
     def __str__(self) -> str:
+        cpus = "" if self.cpu_mask == "all" else f", CPUs {self.cpu_mask}"
         return (
             f"{self.device} ({self.soc}), {self.runtime} {self.runtime_version} "
-            f"{self.delegate} {self.precision}, {self.threads} thread(s)"
+            f"{self.delegate} {self.precision}, {self.threads} thread(s){cpus}"
         )
 
     def to_json(self) -> dict[str, str | int]:

@@ -8,8 +8,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 
-from latency_tables.calibrate import MIN_NETWORKS, CalibrationPoint, calibrate
+from latency_tables.calibrate import MIN_NETWORKS
+from latency_tables.evidence import MeasuredNetwork
 from latency_tables.kernel import Kernel, parse_kernel
+from latency_tables.posterior import learn
 from latency_tables.table import KernelLatency, LatencyTable
 from latency_tables.target import Target
 from profilers.journal import JournalRow
@@ -47,38 +49,25 @@ def build_table(
     networks = _by_network(rows, drifting)
     runs = int(settings["runs"])
     table_rows = {kernel: _kernel_latency(values, runs) for kernel, values in kernels.items()}
-    points = calibration_points(rows, table_rows)
     subjects = [*kernels.values(), *networks.values()]
     disturbed = float(np.mean([all(map(is_disturbed, values)) for values in subjects]))
     canary = [SessionValue(p["median_ms"], p["disturbed"]) for p in _canaries(rows).values()]
     drift = _spread([one.ms for one in that_count(canary, lambda one: one.ms)]) if canary else 0.0
     _warn(disturbed, drift)
-    return LatencyTable(
+    uncalibrated = LatencyTable(
         target=target,
         rows=table_rows,
         settings={**settings, "disturbed": round(disturbed, 4), "drift": round(drift, 4)},
-        calibration=calibrate(points),
     )
+    return learn(uncalibrated, measured_networks(rows))
 
 
-def calibration_points(
-    rows: Sequence[JournalRow], kernels: Mapping[Kernel, KernelLatency]
-) -> list[CalibrationPoint]:
-    """The networks that a journal measured end to end, with the sums of their kernels' rows.
-
-    Args:
-        rows: the journal.
-        kernels: a row for each kernel of these networks.
-    """
+def measured_networks(rows: Sequence[JournalRow]) -> list[MeasuredNetwork]:
+    """The networks that a journal measured end to end."""
     networks = _by_network(rows, drifted_batches(rows))
     return [
-        CalibrationPoint(
-            subject=subject,
-            kernels_ms=sum(kernels[kernel].median_ms for kernel in names),
-            kernels=len(names),
-            measured_ms=median_ms(values),
-        )
-        for (subject, names), values in _steady_networks(networks)
+        MeasuredNetwork(subject=subject, kernels=kernels, measured_ms=median_ms(values))
+        for (subject, kernels), values in _steady_networks(networks)
     ]
 
 

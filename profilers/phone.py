@@ -57,7 +57,8 @@ class PhoneOptions:
     Attributes:
         threads: that the runtime is given.
         cpus: CPUs that it may use: ``auto``, ``big``, ``all`` or a mask in hexadecimal.
-        precision: ``float32``, or ``float16`` to let XNNPACK compute in half precision.
+        precision: ``float32``; ``float16`` to let XNNPACK compute in half precision; ``int8`` for
+            quantized networks.
         patience_s: how long to wait for a phone that went away.
     """
 
@@ -69,8 +70,8 @@ class PhoneOptions:
     def __post_init__(self) -> None:
         if self.threads < 1:
             raise ValueError(f"threads is {self.threads}; give at least 1")
-        if self.precision not in ("float32", "float16"):
-            raise ValueError(f"precision is {self.precision!r}; give float32 or float16")
+        if self.precision not in ("float32", "float16", "int8"):
+            raise ValueError(f"precision is {self.precision!r}; give float32 or float16, or int8")
 
 
 class PhoneRunner:
@@ -182,7 +183,8 @@ class PhoneRunner:
             min_seconds=SESSION_S,
             threads=self._options.threads,
             cpu_mask=self._mask,
-            precision=self._options.precision,
+            # A quantized file says itself what it computes in.
+            precision="float16" if self._options.precision == "float16" else "float32",
             profile=profile,
         )
 

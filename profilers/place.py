@@ -41,8 +41,8 @@ class Place:
         if HOST in self.devices:
             if len(self.devices) > 1:
                 raise ValueError("phones beside it would disturb this machine: give host alone")
-            if self.options.precision != "float32":
-                raise ValueError("this machine is measured in float32; float16 is for phones")
+            if self.options.precision == "float16":
+                raise ValueError("this machine computes in float32 or int8; float16 is for phones")
             if self.options.cpus not in ("auto", "all"):
                 raise ValueError("this machine is not pinned; start pocketnas under taskset")
 
@@ -63,7 +63,7 @@ def open_runner(place: Place) -> Iterator[Runner]:
     if len(place.devices) != 1:
         raise ValueError(f"this runs on one device, not on {', '.join(place.devices)}")
     if place.devices == (HOST,):
-        yield HostRunner(threads=place.options.threads)
+        yield HostRunner(threads=place.options.threads, precision=place.options.precision)
     else:
         with place.farm.acquire(place.devices[0]) as leased, _on_phone(leased, place) as runner:
             yield runner

@@ -15,18 +15,13 @@ from latency_tables.errors import CalibrationFailed
 from latency_tables.store import save_table
 from latency_tables.table import LatencyTable
 from latency_tables.target import Target
+from profilers.file_kernels import as_their_files
 from profilers.journal import Journal
 from profilers.journal_table import build_table, kernel_rows
 from profilers.measure import Progress, measure
 from profilers.probes import Probe, choose_probes
 from profilers.runner import Runner
 from profilers.settings import ProfileSettings
-
-CONTEXTS = 3
-"""Probes that each kernel is measured in."""
-
-CALIBRATION_NETWORKS = 40
-"""Networks measured end to end, beside the probes."""
 
 
 def profile_table(
@@ -62,9 +57,10 @@ def profile_table(
             kernels.
         TableNotWritten: the disk is full; the journal is safe.
     """
-    probes = choose_probes(pool, CONTEXTS)
-    networks = calibration_networks(pool, probes)
-    identity = _identity(runner.target, settings, space, seed)
+    probes = choose_probes(pool, settings.contexts)
+    networks = calibration_networks(pool, probes, settings.networks)
+    probes = as_their_files(probes, runner.target)
+    identity = identity_of(runner.target, settings, space, seed)
     with Journal.open(path.with_name(f"{path.name}.journal"), identity, resume=resume) as journal:
         measure(probes, networks, runner, journal, settings, seed=seed, on_progress=on_progress)
         rows = list(journal.rows())
@@ -74,8 +70,15 @@ def profile_table(
     return table
 
 
-def calibration_networks(pool: Sequence[Probe], probes: Sequence[Probe]) -> list[Probe]:
+def calibration_networks(
+    pool: Sequence[Probe], probes: Sequence[Probe], count: int
+) -> list[Probe]:
     """Networks to measure end to end: none of the probes, unless too few others are there.
+
+    Args:
+        pool: networks to choose from.
+        probes: of these, those measured by operator.
+        count: how many at most, and at least those that a calibration needs.
 
     Raises:
         CalibrationFailed: the pool is too small to calibrate on at all.
@@ -87,7 +90,7 @@ def calibration_networks(pool: Sequence[Probe], probes: Sequence[Probe]) -> list
         )
     probed = {probe.subject for probe in probes}
     others = [probe for probe in pool if probe.subject not in probed]
-    return (others if len(others) >= MIN_NETWORKS else list(pool))[-CALIBRATION_NETWORKS:]
+    return (others if len(others) >= MIN_NETWORKS else list(pool))[-max(count, MIN_NETWORKS) :]
 
 
 def measure_missing(
@@ -106,7 +109,7 @@ def measure_missing(
     """
     table.target.require_same(runner.target)
     lacking = [probe for probe in pool if any(kernel not in table for kernel in probe.kernels)]
-    probes = choose_probes(lacking, CONTEXTS)
+    probes = as_their_files(choose_probes(lacking, settings.contexts), runner.target)
     with TemporaryDirectory(prefix="pocketnas-") as folder:
         path = Path(folder) / "missing.journal"
         with Journal.open(path, {}, resume=False) as journal:
@@ -117,7 +120,9 @@ def measure_missing(
     return replace(table, rows={**table.rows, **added})
 
 
-def _identity(target: Target, settings: ProfileSettings, space: str, seed: int) -> dict[str, str]:
+def identity_of(
+    target: Target, settings: ProfileSettings, space: str, seed: int
+) -> dict[str, str]:
     """What all measurements of one journal have in common."""
     return {
         **{f"target.{name}": str(value) for name, value in target.to_json().items()},

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from latency_tables.calibrate import CalibrationPoint, calibrate
+from latency_tables.evidence import MeasuredNetwork
+from latency_tables.posterior import learn
 from latency_tables.table import LatencyTable
 from profilers.errors import JournalMismatch
 from profilers.journal import read_journal
-from profilers.journal_table import calibration_points
+from profilers.journal_table import measured_networks
 
 
 def journal_of(table_path: Path) -> Path:
@@ -25,9 +26,8 @@ def recalibrate(merged: LatencyTable, sources: Mapping[Path, LatencyTable]) -> L
     """A merged table with a calibration of its own.
 
     The networks that each source was calibrated on are taken from its journal with the latencies
-    that were measured; the sums of their kernels come from the merged table's rows. A network
-    that several profiles measured counts once, with the median of its latencies: as two it would
-    help to predict itself.
+    that were measured. A network that several profiles measured counts once, with the median of
+    its latencies: as two it would help to predict itself.
 
     Args:
         merged: has a row for every kernel of the sources.
@@ -38,18 +38,20 @@ def recalibrate(merged: LatencyTable, sources: Mapping[Path, LatencyTable]) -> L
         JournalMismatch: the journal beside a table is of another profile.
         CalibrationFailed: the latencies cannot be explained by the merged rows.
     """
-    networks: dict[CalibrationPoint, list[float]] = defaultdict(list)
+    networks: dict[MeasuredNetwork, list[float]] = defaultdict(list)
     for path, table in sources.items():
         journal = journal_of(path)
         identity, rows = read_journal(journal)
         _require_of(table, identity, journal)
-        for point in calibration_points(rows, merged.rows):
-            networks[replace(point, measured_ms=0.0)].append(point.measured_ms)
-    points = [
-        replace(point, measured_ms=float(np.median(measured_ms)))
-        for point, measured_ms in networks.items()
-    ]
-    return replace(merged, calibration=calibrate(points))
+        for network in measured_networks(rows):
+            networks[replace(network, measured_ms=0.0)].append(network.measured_ms)
+    return learn(
+        merged,
+        [
+            replace(network, measured_ms=float(np.median(measured_ms)))
+            for network, measured_ms in networks.items()
+        ],
+    )
 
 
 def _require_of(table: LatencyTable, identity: Mapping[str, str], journal: Path) -> None:

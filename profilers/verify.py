@@ -15,6 +15,7 @@ from latency_tables.model import LatencyModel
 from latency_tables.table import LatencyTable
 from profilers.drift import ALL_KERNELS, MIN_NETWORKS, TOLERANCE, DriftReport, judge
 from profilers.errors import NothingToVerify
+from profilers.file_kernels import as_their_files
 from profilers.journal import Journal, JournalRow
 from profilers.journal_table import disturbance, drifted_batches
 from profilers.measure import Progress, measure
@@ -63,7 +64,12 @@ def verify(
     """
     table.target.require_same(runner.target)
     rng = np.random.default_rng(seed)
-    canary, *sample = choose_sample(table, pool, rng)
+    canary, *chosen = choose_sample(table, pool, rng)
+    sample = [
+        probe
+        for probe in as_their_files(chosen, table.target)
+        if all(kernel in table for kernel in probe.kernels)
+    ]
     with TemporaryDirectory(prefix="pocketnas-") as folder:
         path = Path(folder) / "verify.journal"
         with Journal.open(path, {}, resume=False) as journal:

@@ -25,8 +25,8 @@ class Counts:
             not counted, would raise that to 250.9 KB. No promise for a runtime: see
             live_memory_bytes.
         live_memory_bytes: most bytes alive at once when the layers run in the graph's order; a
-            feature map lives until its last reader has run, and what the output does not depend on
-            is not run.
+            feature map lives until its last reader has run, an output to the end; what no output
+            depends on is not run.
     """
 
     params: int
@@ -74,7 +74,7 @@ def _live_bytes(graph: Graph) -> int:
         alive[node.name] = _bytes(graph.shapes[node.name])
         peak = max(peak, sum(alive.values()))
         for name in set(node.inputs):
-            if last_reader[name] == node.name:
+            if last_reader[name] == node.name and name not in graph.outputs:
                 del alive[name]
     return peak
 

@@ -35,6 +35,12 @@ COLORS = {
     "add": "#b9553a",
     "multiply": "#a3476f",
     "concat": "#9a6512",
+    "embedding": "#647087",
+    "vector": "#647087",
+    "pick": "#8a6a4b",
+    "stack": "#9a6512",
+    "subtract": "#b9553a",
+    "scale": "#a3476f",
 }
 
 

@@ -16,7 +16,7 @@ from toolchain.executors import Executor
 from toolchain.methods.candidate import Appraiser, Candidate, evaluated
 from toolchain.module import GraphModule
 from toolchain.run_dir import RunDirectory
-from toolchain.spaces.space import Space
+from toolchain.spaces.image_space import ImageSpace
 from toolchain.tasks.classification import ImageSet
 from toolchain.train.proxy import ProxySettings, evaluate_proxy
 
@@ -27,7 +27,7 @@ class Judgement(NamedTuple):
     """What judging a genotype gave.
 
     Attributes:
-        metric: in [0, 1]; more is better.
+        metric: more is better.
         cost: what it took, at least ``cpu_s``.
     """
 
@@ -118,7 +118,7 @@ class ProxyTraining:
         seed: shared by all candidates, so that they meet the same images in the same order.
     """
 
-    space: Space
+    space: ImageSpace
     training: ImageSet
     validation: ImageSet
     settings: ProxySettings

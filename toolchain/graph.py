@@ -6,8 +6,8 @@ Nodes stand in execution order; each names the nodes it reads. Text, one node a 
     stem = conv2d(image, channels=32, kernel=3)
     logits = linear(pool, features=10)
 
-Only what differs from a layer's defaults is written. The first node is the input, the last one
-the output.
+Only what differs from a layer's defaults is written. The inputs come first. The output is the last
+node, unless a last line names others, or several: ``return logits, state``.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ import ast
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, fields
 from functools import cached_property, lru_cache
+from itertools import takewhile
 from typing import Any, NamedTuple
 
-from toolchain.layers import LAYERS, AnyLayer, Input, Shape
+from toolchain.layers import LAYERS, AnyLayer, Embedding, Linear, Shape, Source
 
 
 class Node(NamedTuple):
@@ -41,28 +42,32 @@ class Graph:
 
     Attributes:
         name: what a person calls it.
-        nodes: in execution order; the first is the input, the last one the output.
+        nodes: in execution order, the inputs first.
+        returns: names of the nodes that are outputs; only the last one is when empty.
     """
 
     name: str
     nodes: tuple[Node, ...]
+    returns: tuple[str, ...] = ()
 
     @cached_property
     def shapes(self) -> Mapping[str, Shape]:
         """Output shape of every node, by name.
 
         Raises:
-            ValueError: the first node, and it alone, is not an input; a name stands twice; a
-                node reads one that is unknown or comes later; or a layer cannot take what it
-                reads. The message names the node.
+            ValueError: no input comes first, or one comes after other nodes; a name stands twice;
+                a node reads one, or uses the weights of one, that is unknown or comes later; a
+                layer cannot take what it reads; or an output is no node. The message names the
+                node.
         """
         shapes: dict[str, Shape] = {}
-        for node in self.nodes:
+        sources = len(self.inputs)
+        for index, node in enumerate(self.nodes):
             if node.name in shapes:
                 raise ValueError(f"graph {self.name}: two nodes are called {node.name!r}")
-            if (len(shapes) == 0) != isinstance(node.layer, Input):
+            if isinstance(node.layer, Source) != (index < max(sources, 1)):
                 raise ValueError(
-                    f"graph {self.name}: the first node, and no other, must be the input; "
+                    f"graph {self.name}: the first nodes, and no others, must be inputs; "
                     f"{node.name!r} is {node.layer.kind}"
                 )
             try:
@@ -74,14 +79,28 @@ class Graph:
                 ) from None
             try:
                 shapes[node.name] = _output_shape(node.layer, inputs)
+                self._check_shared_weights(node, inputs, shapes)
             except ValueError as error:
                 raise ValueError(f"graph {self.name}, node {node.name!r}: {error}") from None
+        for name in self.returns:
+            if name not in shapes:
+                raise ValueError(f"graph {self.name} returns {name!r}, which is no node of it")
         return shapes
 
     @cached_property
+    def inputs(self) -> tuple[Node, ...]:
+        """The nodes that read what the caller gives."""
+        return tuple(takewhile(lambda node: isinstance(node.layer, Source), self.nodes))
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the nodes whose values the caller gets."""
+        return self.returns or (self.nodes[-1].name,)
+
+    @cached_property
     def needed(self) -> Set[str]:
-        """Names of the nodes that the output depends on; exporters leave out the others."""
-        needed = {self.nodes[-1].name}
+        """Names of the nodes that an output depends on; exporters leave out the others."""
+        needed = set(self.outputs)
         for node in reversed(self.nodes):
             if node.name in needed:
                 needed.update(node.inputs)
@@ -89,17 +108,47 @@ class Graph:
 
     @property
     def input_shape(self) -> Shape:
-        """CHW of the image the network reads."""
+        """Shape of the first input: CHW of the image, in networks that read one."""
         return self.shapes[self.nodes[0].name]
 
     @property
     def output_shape(self) -> Shape:
-        """Shape of what the network computes."""
-        return self.shapes[self.nodes[-1].name]
+        """Shape of the first output."""
+        return self.shapes[self.outputs[0]]
+
+    def _check_shared_weights(
+        self, node: Node, inputs: tuple[Shape, ...], shapes: Mapping[str, Shape]
+    ) -> None:
+        if not isinstance(node.layer, Linear) or not node.layer.weights:
+            return
+        owner = self._by_name.get(node.layer.weights)
+        if owner is None or owner.name not in shapes or owner.name == node.name:
+            raise ValueError(
+                f"weights are of {node.layer.weights!r}, which is not a node before it"
+            )
+        match owner.layer:
+            case Embedding():
+                matrix = (owner.layer.words, owner.layer.features)
+            case Linear(weights=""):
+                matrix = (owner.layer.features, shapes[owner.inputs[0]][0])
+            case _:
+                raise ValueError(f"{owner.name!r} has no matrix of its own to share")
+        if matrix != (node.layer.features, inputs[0][0]):
+            raise ValueError(
+                f"it needs a matrix of {node.layer.features}x{inputs[0][0]}, that of "
+                f"{owner.name!r} is {matrix[0]}x{matrix[1]}"
+            )
+
+    @cached_property
+    def _by_name(self) -> Mapping[str, Node]:
+        return {node.name: node for node in self.nodes}
 
     def to_text(self) -> str:
-        """One line for each node."""
-        return "".join(f"{_node_text(node)}\n" for node in self.nodes)
+        """One line for each node, and one for the outputs where they are named."""
+        lines = [_node_text(node) for node in self.nodes]
+        if self.returns:
+            lines.append(f"return {', '.join(self.returns)}")
+        return "".join(f"{line}\n" for line in lines)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values that ``graph_from_json`` reads back."""
@@ -112,7 +161,8 @@ class Graph:
             }
             for node in self.nodes
         ]
-        return {"name": self.name, "nodes": nodes}
+        named: dict[str, Any] = {"returns": list(self.returns)} if self.returns else {}
+        return {"name": self.name, "nodes": nodes, **named}
 
 
 class GraphBuilder:
@@ -127,9 +177,13 @@ class GraphBuilder:
         self._nodes.append(Node(name, layer, inputs))
         return name
 
-    def graph(self) -> Graph:
-        """The graph so far; the last node added is its output."""
-        return Graph(self.name, tuple(self._nodes))
+    def graph(self, *returns: str) -> Graph:
+        """The graph so far.
+
+        Args:
+            returns: its outputs; the last node added is the only one when none is named.
+        """
+        return Graph(self.name, tuple(self._nodes), returns)
 
 
 @lru_cache(maxsize=65536)
@@ -156,7 +210,8 @@ def graph_from_json(data: Mapping[str, Any]) -> Graph:
         except ValueError as error:
             raise ValueError(f"node {name!r}: {error}") from None
         builder.add(name, layer, *inputs)
-    return _checked(builder.graph())
+    returns = _list_field(data, "returns", "a graph") if "returns" in data else []
+    return _checked(builder.graph(*map(str, returns)))
 
 
 def graph_from_text(text: str, name: str) -> Graph:
@@ -166,13 +221,20 @@ def graph_from_text(text: str, name: str) -> Graph:
         ValueError: a line cannot be read; the message holds its number.
     """
     builder = GraphBuilder(name)
+    returns: tuple[str, ...] = ()
     for number, line in enumerate(text.splitlines(), start=1):
-        if line.strip():
-            try:
+        if not line.strip():
+            continue
+        try:
+            if returns:
+                raise ValueError("nothing may follow the outputs")
+            if line.split()[0] == "return":
+                returns = _parse_returns(line)
+            else:
                 builder.add(*_parse_line(line))
-            except (SyntaxError, ValueError) as error:
-                raise ValueError(f"line {number} is no node: {line.strip()!r} ({error})") from None
-    return _checked(builder.graph())
+        except (SyntaxError, ValueError) as error:
+            raise ValueError(f"line {number} is no node: {line.strip()!r} ({error})") from None
+    return _checked(builder.graph(*returns))
 
 
 def _checked(graph: Graph) -> Graph:
@@ -225,6 +287,15 @@ def _parse_line(line: str) -> tuple[Any, ...]:
     inputs = [ast.unparse(argument) for argument in call.args]
     layer = _make_layer(ast.unparse(call.func), settings)
     return (ast.unparse(target), layer, *inputs)
+
+
+def _parse_returns(line: str) -> tuple[str, ...]:
+    match ast.parse(line.strip()).body:
+        case [ast.Return(value=ast.Name(id=name))]:
+            return (name,)
+        case [ast.Return(value=ast.Tuple(elts=names))]:
+            return tuple(map(ast.unparse, names))
+    raise ValueError("expected return name, name")
 
 
 def _field(data: Mapping[str, Any], name: str, owner: str) -> Any:

@@ -8,11 +8,14 @@ the tests):
 * swish is two kernels, ``sigmoid`` and ``multiply``;
 * hard sigmoid, relu6(x + 3) / 6, is a ReLU6 fused into the layer before it, whose bias is 3 more,
   and a product with a constant, ``scale`` (TFLite has no operator for it);
-* a dense layer flattens its input first, in a kernel of its own, ``flatten``;
+* a dense layer flattens its input first, in a kernel of its own, ``flatten``, unless its file says
+  that it keeps the dimensions;
 * a concat of more than five inputs is not taken by XNNPACK and would split the network into
   partitions: it becomes a tree of concats;
 * RESIZE_NEAREST_NEIGHBOR is not taken by XNNPACK and would split the network: enlarging by
   repeated pixels is a product with ones that broadcasts, ``repeat``, between two reshapes;
+* EMBEDDING_LOOKUP is not taken by XNNPACK; it stands at the beginning of a network and splits
+  nothing;
 * what two layers without weights compute of the same inputs is computed once (the exporter does
   that): cells often join the same nodes twice;
 * what the output does not depend on is not computed (the exporter leaves it out).
@@ -21,9 +24,7 @@ the tests):
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
-from typing import NamedTuple
+from functools import lru_cache
 
 from latency_tables.kernel import Kernel, make_kernel
 from toolchain.graph import Graph
@@ -33,15 +34,28 @@ from toolchain.layers import (
     Concat,
     Conv2d,
     ConvTranspose2d,
+    Embedding,
     GlobalAveragePool,
     Input,
     Linear,
     MaxPool2d,
     Multiply,
+    Pick,
+    Scale,
     Shape,
+    Stack,
+    Subtract,
     Upsample,
+    Vector,
     Weightless,
 )
+from toolchain.plan import IMAGE_NAME as IMAGE_NAME
+from toolchain.plan import LOGITS_NAME as LOGITS_NAME
+from toolchain.plan import Plan as Plan
+from toolchain.plan import Port as Port
+from toolchain.plan import Result as Result
+from toolchain.plan import Step as Step
+from toolchain.plan import image_plan as image_plan
 
 MAX_CONCAT_INPUTS = 5
 """XNNPACK takes a concat of up to so many inputs (LiteRT 2.3)."""
@@ -56,37 +70,6 @@ HARD_SIGMOID_FACTOR = "1/6"
 """By which hard sigmoid scales what ReLU6 gives."""
 
 
-class Step(NamedTuple):
-    """A kernel in its place.
-
-    Attributes:
-        kernel: what runs.
-        inputs: numbers of the values it reads. Value 0 is the network's input, value i + 1 the
-            output of step i.
-    """
-
-    kernel: Kernel
-    inputs: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Every kernel of a network in execution order.
-
-    Attributes:
-        input_shape: NHWC of the network's input.
-        steps: the last one computes the output.
-    """
-
-    input_shape: Shape
-    steps: tuple[Step, ...]
-
-    @cached_property
-    def kernels(self) -> tuple[Kernel, ...]:
-        """The kernels alone."""
-        return tuple(step.kernel for step in self.steps)
-
-
 def plan(graph: Graph) -> Plan:
     """The kernels that the runtime runs for a graph.
 
@@ -94,15 +77,21 @@ def plan(graph: Graph) -> Plan:
         ValueError: the graph is inconsistent.
     """
     shapes = graph.shapes
-    values: dict[str, int] = {}
+    sources = len(graph.inputs)
+    values = {node.name: number for number, node in enumerate(graph.inputs)}
     known: dict[tuple[AnyLayer, tuple[int, ...]], int] = {}
+    owners: dict[str, int] = {}
     steps: list[Step] = []
     needed = graph.needed
     for name, layer, reads in graph.nodes:
-        if not reads:
-            values[name] = 0
-            continue
         if name not in needed:
+            continue
+        if not reads:
+            if isinstance(layer, Embedding):
+                owners[name] = len(steps)
+                lookup = lookup_kernel(layer.words, layer.features, layer.count)
+                steps.append(Step(lookup, (values[name],)))
+                values[name] = sources + len(steps) - 1
             continue
         numbers = tuple([values[read] for read in reads])
         is_weightless = isinstance(layer, Weightless)
@@ -113,14 +102,58 @@ def plan(graph: Graph) -> Plan:
         if len(local) == 1:  # nearly always; it reads what the layer reads
             steps.append(Step(local[0][0], numbers))
         else:
-            before = len(steps)
-            for kernel, sources in local:
-                inputs = [numbers[s] if s >= 0 else before - s for s in sources]
+            before = sources - 1 + len(steps)
+            for kernel, local_reads in local:
+                inputs = [numbers[s] if s >= 0 else before - s for s in local_reads]
                 steps.append(Step(kernel, tuple(inputs)))
-        values[name] = len(steps)
+        values[name] = sources + len(steps) - 1
+        if isinstance(layer, Pick):
+            steps[-1] = steps[-1]._replace(row=layer.index)
         if is_weightless:
             known[layer, numbers] = values[name]
-    return Plan(nhwc(shapes[graph.nodes[0].name]), tuple(steps))
+        elif isinstance(layer, Linear):
+            dense = len(steps) - len(local) + layer.flatten
+            owners[name] = dense
+            if layer.weights:
+                steps[dense] = steps[dense]._replace(shares=owners[layer.weights])
+    results = tuple(Result(name, values[name]) for name in graph.outputs)
+    if not graph.returns:
+        results = (Result(LOGITS_NAME, results[0].value),)
+    return Plan(_ports(graph), tuple(steps), results)
+
+
+def _ports(graph: Graph) -> tuple[Port, ...]:
+    ports = []
+    for name, layer, _ in graph.inputs:
+        if isinstance(layer, Embedding):
+            ports.append(Port(name, (layer.count,), "int32"))
+        else:
+            shape = nhwc(graph.shapes[name])
+            ports.append(Port(name if graph.returns else IMAGE_NAME, shape))
+    return tuple(ports)
+
+
+def lookup_kernel(words: int, features: int, count: int) -> Kernel:
+    """The kernel that reads rows of a table; named as by ``latency_tables/tflite``.
+
+    Args:
+        words: rows of the table.
+        features: numbers of a row.
+        count: rows that are read.
+    """
+    attributes = {"with": f"{words}x{features}", "to": "float32", "delegate": "none"}
+    return Kernel(
+        kind="embedding_lookup",
+        inputs=((count,),),
+        output=(count, features),
+        attributes=tuple(sorted(attributes.items())),
+        dtype="int32",
+    )
+
+
+def layer_kernels(layer: AnyLayer, *inputs: Shape) -> tuple[Kernel, ...]:
+    """The kernels of one layer that reads these CHW or C shapes."""
+    return tuple([kernel for kernel, _ in _steps_of(layer, inputs)])
 
 
 LocalStep = tuple[Kernel, tuple[int, ...]]
@@ -155,8 +188,25 @@ def _steps_of(layer: AnyLayer, inputs: tuple[Shape, ...]) -> tuple[LocalStep, ..
             return ((_kernel("multiply", inputs, output), (0, 1)),)
         case Concat():
             return tuple(concat_tree(inputs))
-        case Input():
+        case Stack():
+            return tuple(stack_tree(len(inputs), inputs[0][0]))
+        case Pick():
+            return ((_kernel("slice", inputs, output), (0,)),)
+        case Subtract():
+            return ((_kernel("subtract", inputs, output), (0, 1)),)
+        case Scale():
+            return ((scale_kernel(nhwc(output), f"1/{layer.divisor}"), (0,)),)
+        case Input() | Embedding() | Vector():
             return ()
+
+
+def stack_tree(rows: int, features: int) -> Iterable[LocalStep]:
+    """Concats of at most five inputs that together make rows of as many vectors."""
+    for kernel, reads in concat_tree([(1, features)] * rows):
+        # Joined along rows, the shapes of which stand in the place of channels here.
+        inputs = tuple((shape[-1], shape[-2]) for shape in kernel.inputs)
+        output = (kernel.output[-1], kernel.output[-2])
+        yield make_kernel("concat", inputs, output, {"axis": "0"}), reads
 
 
 def concat_tree(inputs: Sequence[Shape]) -> Iterable[LocalStep]:
@@ -197,8 +247,8 @@ def scale_kernel(shape: Shape, factor: str) -> Kernel:
 
 
 def nhwc(shape: Shape) -> Shape:
-    """A CHW or C shape as the runtime holds it, with a batch of one."""
-    return (1, *shape[1:], shape[0])
+    """A CHW or C shape as the runtime holds it, with a batch of one; TC of a CT shape."""
+    return (*shape[1:], shape[0]) if len(shape) == 2 else (1, *shape[1:], shape[0])
 
 
 def _conv_steps(layer: Conv2d, source: Shape, output: Shape) -> tuple[LocalStep, ...]:
@@ -228,11 +278,13 @@ def _conv_transpose_steps(
 
 def _linear_steps(layer: Linear, source: Shape, output: Shape) -> tuple[LocalStep, ...]:
     fused = FUSED_PARTS.get(layer.activation, "linear")
-    flatten = (_kernel("flatten", (source,), source), (0,))
     dense = make_kernel("fully_connected", (nhwc(source),), nhwc(output), None, fused)
+    steps: list[LocalStep] = [(dense, (0,))]
+    if layer.flatten:
+        steps = [(_kernel("flatten", (source,), source), (0,)), (dense, (-1,))]
     if layer.activation in FUSED:
-        return (flatten, (dense, (-1,)))
-    return (flatten, (dense, (-1,)), *_activation_steps(layer.activation, output, after=2))
+        return tuple(steps)
+    return (*steps, *_activation_steps(layer.activation, output, after=len(steps)))
 
 
 def _add_steps(layer: Add, inputs: tuple[Shape, ...], output: Shape) -> tuple[LocalStep, ...]:

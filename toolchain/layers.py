@@ -1,8 +1,9 @@
 """The layers that a graph is made of: typed values with shape rules and counts.
 
 A layer holds what a person would write down of it; shapes follow from its inputs. Shapes here are
-CHW (one image, no batch) or C. Padding is always SAME as TFLite defines it: output size
-ceil(size / stride), what must be padded split evenly, the odd row or column at the end.
+CHW (one image, no batch) or C; layers of texts are in ``word_layers.py``. Padding is always SAME
+as TFLite defines it: output size ceil(size / stride), what must be padded split evenly, the odd
+row or column at the end.
 
 Each layer has a row in three tables: ``module.py`` (how torch computes it), ``kernels.py`` (what
 the runtime runs for it) and ``LAYERS`` below (its name in text and JSON).
@@ -12,54 +13,22 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, Protocol, get_args
+from typing import ClassVar, get_args
 
-Shape = tuple[int, ...]
-"""CHW of a feature map, or C of a vector."""
-
-ACTIVATIONS = ("linear", "relu", "relu6", "swish", "hard_swish", "sigmoid", "hard_sigmoid")
-"""Functions that a layer can apply to its output."""
+from toolchain.layer import ACTIVATIONS as ACTIVATIONS
+from toolchain.layer import Layer as Layer
+from toolchain.layer import Shape as Shape
+from toolchain.layer import Weightless as Weightless
+from toolchain.layer import require_activation, require_count, require_positive
+from toolchain.word_layers import Embedding as Embedding
+from toolchain.word_layers import Pick as Pick
+from toolchain.word_layers import Scale as Scale
+from toolchain.word_layers import Stack as Stack
+from toolchain.word_layers import Subtract as Subtract
+from toolchain.word_layers import Vector as Vector
 
 INTERPOLATIONS = ("nearest", "bilinear")
 """How a feature map can be enlarged."""
-
-
-class Layer(Protocol):
-    """What the graph asks of every layer. Layers are frozen: equal means interchangeable."""
-
-    kind: ClassVar[str]
-
-    def output_shape(self, *inputs: Shape) -> Shape:
-        """Shape of the output for these input shapes.
-
-        Raises:
-            ValueError: the layer cannot take such inputs.
-        """
-
-    def macs(self, *inputs: Shape) -> int:
-        """Multiply-accumulates of convolutions and dense layers; everything else counts 0."""
-
-    def parameters(self, *inputs: Shape) -> int:
-        """Weights and biases, batch norm excluded."""
-
-    def norm_parameters(self, *inputs: Shape) -> int:
-        """Scales and shifts of the batch norm."""
-
-
-class Weightless:
-    """Counts of a layer that has no weights."""
-
-    def macs(self, *inputs: Shape) -> int:
-        """No multiply-accumulates."""
-        return 0
-
-    def parameters(self, *inputs: Shape) -> int:
-        """No weights."""
-        return 0
-
-    def norm_parameters(self, *inputs: Shape) -> int:
-        """No batch norm."""
-        return 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,11 +41,11 @@ class Input(Weightless):
     width: int
 
     def __post_init__(self) -> None:
-        _require_positive(self, "channels", "height", "width")
+        require_positive(self, "channels", "height", "width")
 
     def output_shape(self, *inputs: Shape) -> Shape:
         """The image's shape; an input has no inputs."""
-        _require_count(self, inputs, 0)
+        require_count(self, inputs, 0)
         return (self.channels, self.height, self.width)
 
 
@@ -104,8 +73,8 @@ class Conv2d:
     activation: str = "relu"
 
     def __post_init__(self) -> None:
-        _require_positive(self, "channels", "kernel", "stride")
-        _require_activation(self.activation)
+        require_positive(self, "channels", "kernel", "stride")
+        require_activation(self.activation)
 
     def output_shape(self, *inputs: Shape) -> Shape:
         """Channels of the layer, size divided by the stride, rounded up."""
@@ -157,8 +126,8 @@ class ConvTranspose2d:
     activation: str = "relu"
 
     def __post_init__(self) -> None:
-        _require_positive(self, "channels", "kernel", "stride")
-        _require_activation(self.activation)
+        require_positive(self, "channels", "kernel", "stride")
+        require_activation(self.activation)
         _require_no_shift(self)
         if self.kernel < self.stride or (self.kernel - self.stride) % 2:
             raise ValueError(
@@ -201,7 +170,7 @@ class MaxPool2d(Weightless):
     stride: int = 2
 
     def __post_init__(self) -> None:
-        _require_positive(self, "kernel", "stride")
+        require_positive(self, "kernel", "stride")
         if self.stride == 1 and self.kernel % 2 == 0:
             # It would be padded on one side alone, which torch's pooling cannot do.
             raise ValueError(
@@ -263,38 +232,54 @@ class Upsample(Weightless):
 
 @dataclass(frozen=True, kw_only=True)
 class Linear:
-    """A dense layer on a vector."""
+    """A dense layer on a vector, or on that of each word.
+
+    Attributes:
+        features: numbers that it gives.
+        bias: whether it adds one.
+        activation: the function after that.
+        flatten: whether the runtime flattens its input in a kernel of its own; it need not where
+            the input is a vector already.
+        weights: name of the layer before it, linear or embedding, whose matrix it uses; its own
+            when empty. The bias is always its own.
+    """
 
     kind: ClassVar[str] = "linear"
     features: int
     bias: bool = True
     activation: str = "linear"
+    flatten: bool = True
+    weights: str = ""
 
     def __post_init__(self) -> None:
-        _require_positive(self, "features")
-        _require_activation(self.activation)
+        require_positive(self, "features")
+        require_activation(self.activation)
 
     def output_shape(self, *inputs: Shape) -> Shape:
-        """One number for each output feature."""
+        """One number for each output feature, for each word."""
         self._fan_in(inputs)
-        return (self.features,)
+        return (self.features, *inputs[0][1:])
 
     def macs(self, *inputs: Shape) -> int:
-        """One for each weight."""
-        return self._fan_in(inputs) * self.features
+        """One for each weight, for each word."""
+        return self._fan_in(inputs) * self.features * math.prod(inputs[0][1:])
 
     def parameters(self, *inputs: Shape) -> int:
-        """The matrix and, if there is one, the bias."""
-        return self._fan_in(inputs) * self.features + self.bias * self.features
+        """The matrix, if it is its own, and, if there is one, the bias."""
+        matrix = 0 if self.weights else self._fan_in(inputs) * self.features
+        return matrix + self.bias * self.features
 
     def norm_parameters(self, *inputs: Shape) -> int:
         """No batch norm."""
         return 0
 
     def _fan_in(self, inputs: tuple[Shape, ...]) -> int:
-        _require_count(self, inputs, 1)
-        if len(inputs[0]) != 1:
-            raise ValueError(f"a linear layer takes a vector, got shape {inputs[0]}; pool first")
+        require_count(self, inputs, 1)
+        if len(inputs[0]) > 2 or (len(inputs[0]) == 2 and self.flatten):
+            raise ValueError(
+                f"a linear layer takes a vector, got shape {inputs[0]}; pool first, or give "
+                "flatten=False where it holds vectors of words"
+            )
         return inputs[0][0]
 
 
@@ -306,12 +291,12 @@ class Add(Weightless):
     activation: str = "linear"
 
     def __post_init__(self) -> None:
-        _require_activation(self.activation)
+        require_activation(self.activation)
         _require_no_shift(self)
 
     def output_shape(self, *inputs: Shape) -> Shape:
         """The common shape."""
-        _require_count(self, inputs, 2)
+        require_count(self, inputs, 2)
         if inputs[0] != inputs[1]:
             raise ValueError(f"add takes equal shapes, got {inputs[0]} and {inputs[1]}")
         return inputs[0]
@@ -319,13 +304,15 @@ class Add(Weightless):
 
 @dataclass(frozen=True, kw_only=True)
 class Multiply(Weightless):
-    """A feature map, each channel scaled by its number in a second map of 1x1."""
+    """A feature map, each channel scaled by its number in a second map of 1x1; or two vectors."""
 
     kind: ClassVar[str] = "multiply"
 
     def output_shape(self, *inputs: Shape) -> Shape:
-        """The feature map's shape."""
-        _require_count(self, inputs, 2)
+        """The first one's shape."""
+        require_count(self, inputs, 2)
+        if inputs[0] == inputs[1] and len(inputs[0]) == 1:
+            return inputs[0]
         channels, _, _ = _feature_map(self, inputs[:1])
         if inputs[1] != (channels, 1, 1):
             raise ValueError(
@@ -361,7 +348,16 @@ AnyLayer = (
     | Add
     | Multiply
     | Concat
+    | Embedding
+    | Vector
+    | Pick
+    | Stack
+    | Subtract
+    | Scale
 )
+
+Source = Input | Embedding | Vector
+"""Layers that a network reads its inputs with."""
 
 LAYERS: dict[str, type[AnyLayer]] = {layer.kind: layer for layer in get_args(AnyLayer)}
 """Every layer by the name it has in text and JSON."""
@@ -374,29 +370,11 @@ def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
 
 
 def _feature_map(layer: AnyLayer, inputs: tuple[Shape, ...]) -> tuple[int, int, int]:
-    _require_count(layer, inputs, 1)
+    require_count(layer, inputs, 1)
     if len(inputs[0]) != 3:
         raise ValueError(f"{layer.kind} takes a feature map (C, H, W), got shape {inputs[0]}")
     channels, height, width = inputs[0]
     return channels, height, width
-
-
-def _require_count(layer: AnyLayer, inputs: tuple[Shape, ...], count: int) -> None:
-    if len(inputs) != count:
-        raise ValueError(f"{layer.kind} takes {count} input(s), got {len(inputs)}")
-
-
-def _require_positive(layer: AnyLayer, *names: str) -> None:
-    for name in names:
-        if getattr(layer, name) < 1:
-            raise ValueError(
-                f"{layer.kind}: {name} must be at least 1, got {getattr(layer, name)}"
-            )
-
-
-def _require_activation(name: str) -> None:
-    if name not in ACTIVATIONS:
-        raise ValueError(f"unknown activation {name!r}; known are {', '.join(ACTIVATIONS)}")
 
 
 def _require_no_shift(layer: Add | ConvTranspose2d) -> None:

@@ -1,11 +1,13 @@
 """From a graph to a torch module that computes it.
 
-Shape suffixes: N batch, C channels, H rows, W columns, F features.
+Shape suffixes: N batch, C channels, H rows, W columns, F features. Networks that read words read
+those of one text: N is then the number of words.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -18,14 +20,28 @@ from toolchain.layers import (
     Concat,
     Conv2d,
     ConvTranspose2d,
+    Embedding,
     GlobalAveragePool,
     Input,
     Linear,
     MaxPool2d,
     Multiply,
+    Pick,
+    Scale,
     Shape,
+    Stack,
+    Subtract,
     Upsample,
+    Vector,
     same_padding,
+)
+from toolchain.word_modules import (
+    BorrowingLinear,
+    Difference,
+    Row,
+    Scaled,
+    StackedRows,
+    matrix_of,
 )
 
 
@@ -58,16 +74,31 @@ class GraphModule(nn.Module):
                 node.name: make_module(
                     node.layer, tuple(shapes[name] for name in node.inputs), norm or NormSettings()
                 )
-                for node in graph.nodes[1:]
+                for node in graph.nodes
+                if node.inputs or isinstance(node.layer, Embedding)
             }
         )
 
-    def forward(self, x_NCHW: Tensor) -> Tensor:
-        """Scores NF of a batch of images."""
-        values = {self.graph.nodes[0].name: x_NCHW}
-        for node in self.graph.nodes[1:]:
-            layer = self.layers[node.name]
-            values[node.name] = layer(*(values[name] for name in node.inputs))
+    def forward(self, x_NCHW: Tensor, *more: Tensor) -> Any:
+        """Scores NF of a batch of images; a tuple where the graph names its outputs.
+
+        Args:
+            x_NCHW: the first input: images, or, where it is an embedding, words by their numbers.
+            more: the other inputs, in the order of the graph.
+        """
+        given = zip(self.graph.inputs, (x_NCHW, *more), strict=True)
+        values = {node.name: value for node, value in given}
+        for name, layer, reads in self.graph.nodes:
+            if isinstance(layer, Embedding):
+                values[name] = self.layers[name](values[name])
+            elif isinstance(layer, Linear) and layer.weights:
+                (source,) = reads
+                matrix = matrix_of(self.layers[layer.weights])
+                values[name] = self.layers[name](values[source], matrix)
+            elif reads:
+                values[name] = self.layers[name](*(values[read] for read in reads))
+        if self.graph.returns:
+            return tuple(values[name] for name in self.graph.returns)
         return values[self.graph.nodes[-1].name]
 
 
@@ -114,7 +145,7 @@ class Sum(nn.Module):
 
 
 class ScaledChannels(nn.Module):
-    """A feature map times one number for each channel."""
+    """A feature map times one number for each channel, or a product of two vectors."""
 
     def forward(self, x_NCHW: Tensor, factors_NC11: Tensor) -> Tensor:
         """Their product."""
@@ -150,6 +181,10 @@ def make_module(layer: AnyLayer, inputs: tuple[Shape, ...], norm: NormSettings) 
             return _conv_transpose(layer, inputs[0], norm)
         case Upsample():
             return _upsample(layer)
+        case Linear() if layer.weights:
+            return BorrowingLinear(
+                layer.features, make_activation(layer.activation), bias=layer.bias
+            )
         case Linear():
             dense = nn.Linear(inputs[0][0], layer.features, bias=layer.bias)
             if layer.activation == "linear":
@@ -165,8 +200,18 @@ def make_module(layer: AnyLayer, inputs: tuple[Shape, ...], norm: NormSettings) 
             return ScaledChannels()
         case Concat():
             return ConcatChannels()
-        case Input():
-            raise ValueError("only the first node of a graph is an input")
+        case Embedding():
+            return nn.Embedding(layer.words, layer.features)
+        case Pick():
+            return Row(layer.index)
+        case Stack():
+            return StackedRows()
+        case Subtract():
+            return Difference()
+        case Scale():
+            return Scaled(1 / layer.divisor)
+        case Input() | Vector():
+            raise ValueError(f"an input, {layer.kind}, computes nothing")
 
 
 def make_activation(name: str) -> nn.Module:
@@ -179,6 +224,7 @@ def make_activation(name: str) -> nn.Module:
         "hard_swish": nn.Hardswish,
         "sigmoid": nn.Sigmoid,
         "hard_sigmoid": nn.Hardsigmoid,
+        "tanh": nn.Tanh,
     }
     return modules[name]()
 

@@ -1,5 +1,7 @@
 """The stages of a run, each a function on its folder: search, train, export.
 
+They know no kind of task: what differs between kinds is asked of the task (`kinds/task.py`).
+
 Every stage can be interrupted at any time and called again: it goes on from what is in the
 folder, and the result is the same as without the interruption. Measuring is not done here: the
 caller profiles before and benchmarks after, with the device of its choice.
@@ -13,48 +15,41 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
+from torch import nn
 
 from latency_tables.model import LatencyModel
 from latency_tables.store import save_table, table_sha256
 from latency_tables.table import LatencyTable
 from toolchain.config import RunConfig
 from toolchain.errors import RunUnusable
-from toolchain.evaluation import JournaledEvaluator, ProxyTraining, prepare
+from toolchain.evaluation import JournaledEvaluator, Work, prepare
 from toolchain.executors import make_executor
-from toolchain.export.artifact import Artifact, Normalization
-from toolchain.export.export import export_network
-from toolchain.export.quantize import quantize_artifact
+from toolchain.export.artifact import Artifact
+from toolchain.kinds.task import OnStep, Record, Task
 from toolchain.methods.candidate import Appraiser, Candidate
 from toolchain.methods.method import METHODS
-from toolchain.module import GraphModule
 from toolchain.run_dir import TABLE, RunDirectory
+from toolchain.shared_weights import (
+    OnSupernetStep,
+    inherited_network,
+    scoring_work,
+    train_shared_weights,
+)
 from toolchain.spaces.space import space_kernels
-from toolchain.tasks.classification import ClassificationData, ImageSet
 from toolchain.train.checkpoint import load_weights, save_weights
-from toolchain.train.epoch import Step, evaluate, normalize, place
-from toolchain.train.loop import EpochReport, train
-from toolchain.train.recipe import initialize
 
 SEARCH = "search.json"
 TRAINING = "training.jsonl"
 CHECKPOINT = "checkpoint.safetensors"
 WEIGHTS = "weights.safetensors"
+PREDICTIONS = "predictions.png"
 TEST = "test.json"
 BENCHMARK = "benchmark.json"
 
-HELD_OUT_SHARE = 0.1
-"""Share of each class's training images that watches the final training."""
-
-PARITY_IMAGES = 200
-"""Test images on which the exported network is compared with the trained one."""
-
 CALIBRATION_IMAGES = 200
-"""Training images that give the ranges of an int8 network's activations, unless said otherwise."""
-
-HELD_OUT_IMAGES = 1000
-"""Test images, from all over the test set, on which int8 and float networks are compared."""
+"""Training examples that give the ranges of an int8 network's activations, unless said
+otherwise."""
 
 
 def make_appraiser(config: RunConfig, table: LatencyTable | None) -> Appraiser:
@@ -94,22 +89,26 @@ def search(
     run: RunDirectory,
     config: RunConfig,
     appraiser: Appraiser,
-    data: ClassificationData,
+    task: Task,
     *,
     workers: int | None,
     ray: str | None = None,
+    on_supernet_step: OnSupernetStep | None = None,
     on_candidate: Callable[[Candidate], None] | None = None,
 ) -> dict[str, Any]:
     """Search, or go on searching; returns the content of ``search.json``, the answer in ``best``.
+
+    Where candidates share weights, these are trained first.
 
     Args:
         run: the folder.
         config: what to search.
         appraiser: the space with its table and budget.
-        data: the task's.
-        workers: processes that train candidates, one thread each; None for one a core. The result
+        task: judges candidates.
+        workers: processes that judge candidates, one thread each; None for one a core. The result
             does not depend on how many, nor on where they are.
-        ray: address of the Ray cluster that trains candidates; None for this computer alone.
+        ray: address of the Ray cluster that judges candidates; None for this computer alone.
+        on_supernet_step: called after each step of the shared weights' training.
         on_candidate: called with each candidate as it becomes known.
 
     Raises:
@@ -120,15 +119,8 @@ def search(
     """
     if run.has(SEARCH):
         return found(run)
-    training, validation = config.proxy.draw(data, seed=config.seed)
-    job = ProxyTraining(
-        space=config.space,
-        training=training,
-        validation=validation,
-        settings=config.proxy,
-        seed=config.seed,
-    )
-    with make_executor(partial(prepare, job), workers=workers, ray=ray) as executor:
+    work = _work(run, config, task, on_supernet_step)
+    with make_executor(partial(prepare, work), workers=workers, ray=ray) as executor:
         evaluator = JournaledEvaluator(appraiser, executor, run, on_candidate)
         result = METHODS[config.method].search(
             appraiser, evaluator, config.method_settings, np.random.default_rng(config.seed)
@@ -171,70 +163,72 @@ def found(run: RunDirectory) -> dict[str, Any]:
     return run.read_json(SEARCH)
 
 
-def describe_answer(record: Mapping[str, Any]) -> str:
+def describe_answer(record: Mapping[str, Any], config: RunConfig) -> str:
     """The content of ``search.json`` in two lines."""
     best = record["best"]
     latency = "" if best["p50_ms"] is None else f"{best['p50_ms']:.3f} ms predicted, "
     costs = f"{latency}{best['macs'] / 1e6:.2f} M MACs, {best['params']:,} parameters"
+    if "scaled_from" in record:
+        return f"scaled: {best['genotype']} in {record['outline']}\n  {costs}"
     if best["metric"] is None:
         return f"pruned from a meta-graph: {best['genotype']}\n  {costs}"
+    metric = config.kind.metric
+    verb, judged = ("trained", "proxy") if config.supernet is None else ("scored", "supernet")
     return (
-        f"best of {record['evaluations']} trained: {best['genotype']}\n"
-        f"  proxy accuracy {best['metric']:.2%}, {costs}; the search took "
-        f"{record['cpu_s']:.0f} CPU seconds"
+        f"best of {record['evaluations']} {verb}: {best['genotype']}\n"
+        f"  {judged} {metric.name} {metric.text(metric.value(best['metric']))}, {costs}; the "
+        f"search took {record['cpu_s']:.0f} CPU seconds"
     )
 
 
-def describe_test(record: Mapping[str, Any]) -> str:
+def describe_test(record: Mapping[str, Any], config: RunConfig) -> str:
     """The content of ``test.json`` in one line."""
-    return f"test accuracy {record['accuracy']:.2%} on {record['images']} images"
+    kind = config.kind
+    value = kind.metric.text(record[kind.metric.key])
+    return f"test {kind.metric.name} {value} on {record[kind.examples]} {kind.examples}"
 
 
 def train_network(
     run: RunDirectory,
     config: RunConfig,
     genotype: str,
-    data: ClassificationData,
+    task: Task,
     *,
-    on_step: Callable[[int, Step], None] | None = None,
-) -> Iterator[EpochReport]:
-    """Train a network in full; weights, curve and test accuracy are in the folder.
+    on_step: OnStep | None = None,
+) -> Iterator[Record]:
+    """Train a network in full; weights, curve and test result are in the folder.
 
-    The test set is looked at once, at the end.
+    From fresh weights, or from those of the run's supernet if it has one. The test data are looked
+    at once, at the end. Yields what ``training.jsonl`` gets, epoch by epoch.
     """
     if run.has(TEST):
         return
     torch.set_num_threads(1)
-    per_class = len(data.train) // len(data.classes)
-    training, validation = data.split(
-        validation_per_class=max(1, round(HELD_OUT_SHARE * per_class)), seed=config.seed
-    )
-    module = GraphModule(config.space.decode(genotype))
-    initialize(module, seed=config.seed)
+    if config.supernet is not None:
+        module: nn.Module = inherited_network(run, config, task, genotype)
+    else:
+        module = task.network(config.space, genotype)
+        task.initialize(module, config.seed)
     known = {record["epoch"] for record in run.records(TRAINING)}
-    for report in train(
+    for record in task.train(
         module,
-        training,
-        validation,
         config.training,
         seed=config.seed,
         checkpoint=run.path / CHECKPOINT,
-        resume=True,
         on_step=on_step,
     ):
-        if report.epoch not in known:
-            run.append(TRAINING, vars(report))
-        yield report
+        if record["epoch"] not in known:
+            run.append(TRAINING, record)
+        yield record
     save_weights(run.path / WEIGHTS, module, {"genotype": genotype})
-    place(module, "auto")
-    result = evaluate(module, data.test)
-    run.write_json(
-        TEST, {"genotype": genotype, "accuracy": result.accuracy, "images": len(data.test)}
-    )
+    result = task.test(module)
+    if (figure := task.figure(module)) is not None:
+        run.write_bytes(PREDICTIONS, figure)
+    run.write_json(TEST, {"genotype": genotype, **result})
 
 
-def export(run: RunDirectory, config: RunConfig, data: ClassificationData) -> Artifact:
-    """Lower the trained network to TFLite and prove on test images that it computes the same.
+def export(run: RunDirectory, config: RunConfig, task: Task) -> Artifact:
+    """Lower the trained network to TFLite and prove on test data that it computes the same.
 
     Raises:
         RunUnusable: the network has not been trained.
@@ -243,24 +237,15 @@ def export(run: RunDirectory, config: RunConfig, data: ClassificationData) -> Ar
     if not run.has(WEIGHTS):
         raise RunUnusable(f"{run.path} has no trained network; run: pocketnas train {run.path}")
     genotype = found(run)["best"]["genotype"]
-    graph = config.space.decode(genotype)
-    module = GraphModule(graph)
+    module = task.network(config.space, genotype)
     load_weights(run.path / WEIGHTS, module)
-    images = data.test.images[:PARITY_IMAGES]
-    return export_network(
-        module,
-        graph,
-        normalize(images, data.test, torch.device("cpu")),
-        run.path,
-        genotype=genotype,
-        normalization=Normalization(mean=data.test.mean, std=data.test.std),
-    )
+    return task.export(module, config.space, genotype, run.path)
 
 
 def quantize(
     run: RunDirectory,
     config: RunConfig,
-    data: ClassificationData,
+    task: Task,
     artifact: Artifact,
     *,
     calibration_images: int = CALIBRATION_IMAGES,
@@ -270,9 +255,9 @@ def quantize(
     Args:
         run: the folder.
         config: its seed draws the calibration images.
-        data: training images calibrate; test images show how far the outputs moved.
+        task: training data calibrate; test data show how far the outputs moved.
         artifact: the float network, as ``export`` returned it.
-        calibration_images: how many training images to draw; all where there are fewer.
+        calibration_images: how many training examples to draw; all where there are fewer.
 
     Raises:
         NotInteger: operators would still compute in floating point.
@@ -281,20 +266,15 @@ def quantize(
     """
     if calibration_images < 1:
         raise ValueError(f"calibration needs 1 image or more, got {calibration_images}")
-    generator = torch.Generator().manual_seed(config.seed)
-    drawn_N = torch.randperm(len(data.train), generator=generator)[:calibration_images]
-    compared = min(HELD_OUT_IMAGES, len(data.test))
-    held_out = data.test.select(torch.arange(compared) * len(data.test) // compared)
-    return quantize_artifact(
-        artifact,
-        run.path / f"{artifact.path.stem}.int8.tflite",
-        _pixels(data.train.select(drawn_N)),
-        _pixels(held_out),
-        held_out.labels.numpy(),
-    )
+    path = run.path / f"{artifact.path.stem}.int8.tflite"
+    return task.quantize(artifact, path, calibration_images, config.seed)
 
 
-def _pixels(images: ImageSet) -> npt.NDArray[np.float32]:
-    """Normalised images as the exported files take them, but for the order of the axes."""
-    normalized = normalize(images.images, images, torch.device("cpu"))
-    return normalized.contiguous().numpy(force=True)
+def _work(
+    run: RunDirectory, config: RunConfig, task: Task, on_supernet_step: OnSupernetStep | None
+) -> Work:
+    """How candidates are judged."""
+    if config.supernet is None:
+        return task.candidate_training(config.space, config.proxy, config.seed)
+    train_shared_weights(run, config, task, on_step=on_supernet_step)
+    return scoring_work(run, config, task)

@@ -10,8 +10,8 @@ import numpy as np
 
 from latency_tables.kernel import Kernel
 from toolchain.export.flatbuffer import random_weights, write_tflite
-from toolchain.kernels import Plan, plan
-from toolchain.spaces.space import Space
+from toolchain.kernels import Plan
+from toolchain.spaces.protocol import Space
 
 RANDOM_NETWORKS = 300
 """Random networks beside the space's witnesses, for more contexts and for calibration."""
@@ -41,7 +41,7 @@ def probe_networks(space: Space, seed: int) -> Iterator[ProbeNetwork]:
     rng = np.random.default_rng(seed)
     genotypes = [*space.witnesses(), *(space.sample(rng) for _ in range(RANDOM_NETWORKS))]
     for genotype in dict.fromkeys(genotypes):
-        kernels = plan(space.decode(genotype))
+        kernels = space.plan(genotype)
         yield ProbeNetwork(genotype, kernels.kernels, partial(_build, kernels, seed))
 
 

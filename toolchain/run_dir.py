@@ -5,10 +5,14 @@
     RUN/
       config.json         what was asked for, with seeds; and the versions that ran
       latency.table       the table it was searched with
-      candidates.jsonl    one line for each network trained on the proxy, as it was finished
+      teacher.safetensors, supernet.safetensors, supernet.jsonl, supernet.json
+                          where candidates share weights: see `shared_weights.py`
+      candidates.jsonl    one line for each network judged, as it was finished
       search.json         the answer and the walk to it
       training.jsonl      one line for each epoch of the final training
       checkpoint.safetensors, weights.safetensors
+      test.json, predictions.png
+                          the result on the test data, and some of it drawn
       network.onnx, network.tflite, network.json (the card)
       benchmark.json      predicted against measured, the verdict
       report.html
@@ -164,9 +168,17 @@ class RunDirectory:
         Raises:
             RunUnusable: the disk is full or the folder not writable.
         """
+        self.write_bytes(name, content.encode())
+
+    def write_bytes(self, name: str, content: bytes) -> None:
+        """Write a file whole.
+
+        Raises:
+            RunUnusable: the disk is full or the folder not writable.
+        """
         try:
             with atomic_path(self.path / name) as partial:
-                partial.write_text(content, encoding="utf-8")
+                partial.write_bytes(content)
         except OSError as error:
             raise RunUnusable(f"cannot write {self.path / name}: {error}") from error
 

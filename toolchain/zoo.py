@@ -25,10 +25,11 @@ from pathlib import Path
 from toolchain.errors import NameUnknown
 from toolchain.graph import Graph, graph_from_json
 from toolchain.spaces.mobilenet import MobileNetSpace
+from toolchain.spaces.recurrent_network import RecurrentNetwork
 from toolchain.spaces.scalenet_json import architecture_from_json, is_architecture
 from toolchain.spaces.scalenet_published import SCALENETS
 from toolchain.spaces.shrinkcnn import ShrinkCnnSpace
-from toolchain.spaces.shrinkrnn import RecurrentNetwork, ShrinkRnnSpace
+from toolchain.spaces.shrinkrnn import ShrinkRnnSpace
 from toolchain.spaces.swiftnet import SwiftNetSpace
 
 SHRINKCNN_CELL = "s0.s0.s01.c02"

@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from command_line import Call
+from tflite_builder import NetworkBuilder
 
 from latency_tables.store import load_table, save_table
 from latency_tables.table import LatencyTable
@@ -185,3 +186,72 @@ def test_a_file_that_is_no_table_of_anyone_is_refused_in_one_line(
     source.write_text("conv2d: 3\n")
     complaint = call("tables", "import", source, "-o", tmp_path / "t").complaint
     assert "line 1 is neither a layer of once-for-all" in complaint
+
+
+def others_network(path: Path, *, concats: int = 0) -> Path:
+    """A network of nobody's space; each concat of six falls out of XNNPACK."""
+    builder = NetworkBuilder()
+    value = builder.input(1, 12, 12, 3)
+    for channels in (5, 7, 9, 11):
+        value = builder.convolution(value, channels, activation=3)
+    for _ in range(concats):
+        joined = builder.operator(
+            "CONCATENATION", [value] * 6, (1, 12, 12, 66), type="ConcatenationOptions", axis=3
+        )
+        value = builder.convolution(joined, 11)
+    path.write_bytes(builder.content(value))
+    return path
+
+
+def test_a_file_of_others_is_predicted_once_its_kernels_are_measured(
+    altered: Alter, call: Call, tmp_path: Path
+) -> None:
+    table = altered(lambda one: one)
+    before = load_table(table)
+    network = others_network(tmp_path / "theirs.tflite", concats=1)
+    words = ["tables", "predict", network, "--table", table, "--json"]
+    told = json.loads(call(*words).out)
+    assert (told["is_complete"], told["p50_ms"]) == (False, None)
+    assert len(told["missing"]) == 7
+    assert told["outside"][0]["reason"] == "concat of 6 inputs: XNNPACK takes 2 to 5"
+    assert load_table(table) == before
+    ended = call(*words, "--measure-missing", "--sessions", "1")
+    assert ended.code == 0
+    told = json.loads(ended.out)
+    assert told["is_complete"]
+    assert 0 < told["p50_ms"] <= told["p95_ms"]
+    after = load_table(table)
+    assert {kernel: after[kernel] for kernel in before} == dict(before.rows)
+    assert len(after) == len(before) + 7
+    again = json.loads(call(*words, "--measure-missing").out)
+    assert again["p50_ms"] == pytest.approx(told["p50_ms"])
+    assert load_table(table) == after
+    text = call("tables", "predict", network, "--table", table).out
+    assert "theirs.tflite: " in text
+    assert "6 kernels in 3 partitions: 4 in XNNPACK, 1 in TFLite, 1 in XNNPACK" in text
+
+
+def test_a_network_of_the_tables_own_space_lacks_nothing(
+    finished: Path, table: Path, call: Call
+) -> None:
+    told = json.loads(
+        call("tables", "predict", finished / "network.tflite", "--table", table, "--json").out
+    )
+    assert (told["is_complete"], told["known_kernels"]) == (True, 1.0)
+    assert len(told["dearest"]) <= 10
+
+
+def test_what_cannot_be_predicted_is_refused_in_one_line(
+    table: Path, altered: Alter, call: Call, tmp_path: Path
+) -> None:
+    network = others_network(tmp_path / "net.tflite")
+    missing = tmp_path / "none.tflite"
+    assert "No such file" in call("tables", "predict", missing, "--table", table).complaint
+    assert "not a TFLite model" in call("tables", "predict", table, "--table", table).complaint
+    complaint = call("tables", "predict", network, "--table", missing).complaint
+    assert f"there is no table {missing}" in complaint
+    bare = altered(lambda one: replace(one, calibration=None, evidence=None))
+    assert "no calibration" in call("tables", "predict", network, "--table", bare).complaint
+    other = altered(lambda one: replace(one, target=replace(one.target, soc="Tensor G3")))
+    words = ["tables", "predict", network, "--table", other, "--measure-missing"]
+    assert "soc is 'Tensor G3'" in call(*words).complaint

@@ -96,6 +96,24 @@ def test_the_p95_is_never_below_the_median(seed: int) -> None:
     assert calibrate(draw_points(40, seed, noise=0.0)).p95_ratio >= 1.0
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_networks_of_like_kernels_do_not_lead_to_an_impossible_scale(seed: int) -> None:
+    """Sum and number of their kernels say the same, and the measurements are noisy."""
+    rng = np.random.default_rng(seed)
+    points = [
+        CalibrationPoint(
+            subject=f"n{kernels}",
+            kernels_ms=0.005 * kernels * rng.uniform(0.99, 1.01),
+            kernels=kernels,
+            measured_ms=(0.02 + 0.0055 * kernels) * math.exp(rng.normal(0, 0.1)),
+        )
+        for kernels in range(20, 44, 3)
+    ]
+    fit = calibrate(points)
+    assert 0.5 < fit.scale < 1.5
+    assert fit.predict_ms(0.15, 30) == pytest.approx(0.02 + 0.0055 * 30, rel=0.15)
+
+
 @pytest.mark.parametrize("count", range(MIN_NETWORKS))
 def test_too_few_networks_are_refused(count: int) -> None:
     with pytest.raises(CalibrationFailed, match=f"at least 8 networks.*got {count}"):

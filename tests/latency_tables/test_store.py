@@ -14,6 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from latency_tables.errors import TableNotWritten, TableUnreadable
+from latency_tables.evidence import MeasuredNetwork
+from latency_tables.model import LatencyModel
+from latency_tables.posterior import learn
 from latency_tables.store import SCHEMA_VERSION, load_table, save_table, table_sha256, to_frame
 from latency_tables.table import LatencyTable
 
@@ -31,6 +34,23 @@ def edit_manifest(path: Path, edit: Callable[[dict[str, Any]], object]) -> None:
 
 def put(name: str, value: object) -> Callable[[dict[str, Any]], None]:
     return lambda manifest: manifest.update({name: value})
+
+
+VERSION_1 = Path(__file__).parents[1] / "golden" / "tables" / "version1.table"
+
+
+def learned(table: LatencyTable) -> LatencyTable:
+    """The table with evidence of networks that take what its rows say."""
+    kernels = list(table)
+    networks = [
+        MeasuredNetwork(
+            subject=f"n{number}",
+            kernels=(one := tuple(kernels[number % 3 : number % 5 + 4] * (1 + number % 3))),
+            measured_ms=0.05 + 0.01 * (number % 4) + sum(table[k].median_ms for k in one),
+        )
+        for number in range(20)
+    ]
+    return learn(table, networks)
 
 
 @pytest.mark.parametrize("calibrated", [True, False])
@@ -52,7 +72,7 @@ def test_any_parquet_reader_opens_a_table(make_table: MakeTable, tmp_path: Path)
     save_table(table, tmp_path / "t")
     frame = pd.read_parquet(tmp_path / "t", engine="pyarrow")
     assert list(frame.columns) == [
-        "kernel", "kind", "median_ms", "iqr_ms", "p95_ms", "samples", "contexts",
+        "kernel", "kind", "median_ms", "iqr_ms", "p95_ms", "samples", "contexts", "origin",
     ]  # fmt: skip
     assert frame["kernel"].is_monotonic_increasing
     assert set(frame["kernel"]) == {kernel.key for kernel in table}
@@ -103,6 +123,62 @@ def test_a_parquet_file_of_somebody_else_is_refused(tmp_path: Path) -> None:
 def test_a_missing_file_says_how_to_make_one(tmp_path: Path) -> None:
     with pytest.raises(TableUnreadable, match="pocketnas profile -o"):
         load_table(tmp_path / "none.table")
+
+
+def test_a_table_of_version_1_opens_and_predicts_as_it_did() -> None:
+    """It was written by the last version before evidence, from a profile of this host."""
+    table = load_table(VERSION_1)
+    fit = table.calibration
+    assert fit is not None
+    assert (len(table), table.evidence) == (43, None)
+    assert all(row.is_measured for row in table.rows.values())
+    latency = LatencyModel(table).predict(list(table))
+    kernels_ms = sum(row.median_ms for row in table.rows.values())
+    assert latency.p50_ms == pytest.approx(fit.predict_ms(kernels_ms, 43), rel=1e-12)
+    assert latency.p50_ms == pytest.approx(0.0943398852544)
+    assert latency.p95_ms == pytest.approx(fit.p95_ratio * latency.p50_ms)
+
+
+def test_a_table_of_version_1_is_written_as_one_of_today(tmp_path: Path) -> None:
+    old = load_table(VERSION_1)
+    save_table(old, tmp_path / "t")
+    assert load_table(tmp_path / "t") == old
+    manifest = json.loads(pq.read_schema(tmp_path / "t").metadata[b"pocketnas"])
+    assert manifest["schema_version"] == SCHEMA_VERSION
+
+
+def test_evidence_is_read_back_equal(make_table: MakeTable, tmp_path: Path) -> None:
+    table = learned(make_table())
+    save_table(table, tmp_path / "t")
+    loaded = load_table(tmp_path / "t")
+    assert loaded == table
+    assert table_sha256(loaded) == table_sha256(table)
+    assert table_sha256(replace(table, evidence=None)) != table_sha256(table)
+    kernels = list(table)[:5]
+    now, then = (LatencyModel(one).predict(kernels) for one in (loaded, table))
+    assert (now.p50_ms, now.p95_ms) == pytest.approx((then.p50_ms, then.p95_ms), rel=1e-9)
+
+
+@pytest.mark.parametrize("row", [12, "0"])
+def test_evidence_of_rows_that_are_not_there_is_refused(
+    make_table: MakeTable, tmp_path: Path, row: object
+) -> None:
+    save_table(learned(make_table()), tmp_path / "t")
+
+    def damage(manifest: dict[str, Any]) -> None:
+        manifest["evidence"]["networks"][0]["rows"][0] = row
+
+    edit_manifest(tmp_path / "t", damage)
+    with pytest.raises(TableUnreadable, match="damaged"):
+        load_table(tmp_path / "t")
+
+
+def test_a_carried_row_stays_one(make_table: MakeTable, tmp_path: Path) -> None:
+    table = make_table()
+    kernel, row = next(iter(table.rows.items()))
+    carried = replace(row, origin="carried over from a Pixel 7, conv2d by 1.25")
+    save_table(replace(table, rows={**table.rows, kernel: carried}), tmp_path / "t")
+    assert load_table(tmp_path / "t")[kernel].origin == carried.origin
 
 
 def test_a_newer_schema_is_refused_with_the_remedy(make_table: MakeTable, tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ from profilers.journal_table import kernel_rows
 from profilers.measure import measure
 from profilers.phone import PhoneOptions, PhoneRunner, phone_runner
 from profilers.probes import Probe, choose_probes
-from profilers.profile import CONTEXTS, calibration_networks, profile_table
+from profilers.profile import calibration_networks, profile_table
 from profilers.settings import ProfileSettings
 from toolchain.probe_networks import probe_networks
 from toolchain.spaces.space import make_space, space_kernels
@@ -47,7 +47,7 @@ SPACE = make_space(
     "shrinkcnn",
     {"nodes": 3, "base_width": 8, "stem_channels": 16, "input_shape": (1, 48, 48)},
 )
-SETTINGS = ProfileSettings(sessions=1, runs=10, warmup=2)
+SETTINGS = ProfileSettings(sessions=1, runs=10, warmup=2, networks=40)
 
 
 @pytest.fixture(scope="module")
@@ -264,8 +264,8 @@ def test_a_profile_outlives_the_death_of_the_adb_server(
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    probes = choose_probes(pool, CONTEXTS)
-    networks = calibration_networks(pool, probes)
+    probes = choose_probes(pool, SETTINGS.contexts)
+    networks = calibration_networks(pool, probes, SETTINGS.networks)
 
     def measured(runner: PhoneRunner) -> list[JournalRow]:
         with Journal.open(tmp_path / "served.journal", {}, resume=False) as journal:

@@ -12,7 +12,7 @@ from profilers.host import HostRunner
 from profilers.runner import LatencySession, OperatorSession
 from profilers.settings import ProfileSettings
 
-SETTINGS = ProfileSettings(sessions=1, runs=4, warmup=1)
+SETTINGS = ProfileSettings(sessions=1, runs=4, warmup=1, networks=40)
 
 
 class CountingRunner:

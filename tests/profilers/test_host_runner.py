@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import fields
 from datetime import datetime
 from pathlib import Path
+from statistics import fmean
 
 import pytest
+from tflite_builder import NetworkBuilder
 
 from profilers import host
 from profilers.errors import ModelRejected
@@ -118,3 +122,28 @@ def test_a_processor_without_a_name_is_called_by_its_architecture(
         path.write_text("processor\t: 0\nCPU implementer\t: 0x41\n")
     monkeypatch.setattr(host, "CPUINFO", path)
     assert cpu_model()
+
+
+def test_a_process_that_shares_the_core_makes_no_operator_longer(tmp_path: Path) -> None:
+    builder = NetworkBuilder()
+    value = builder.input(1, 192, 192, 48)
+    for _ in range(3):  # some milliseconds each: longer than the core is left to one process
+        value = builder.convolution(value, 48)
+    path = tmp_path / "net.tflite"
+    path.write_bytes(builder.content(value))
+    usable = os.sched_getaffinity(0)
+    core = min(usable)
+    loop = [sys.executable, "-c", "while True: pass"]
+    os.sched_setaffinity(0, {core})
+    try:
+        with subprocess.Popen(loop) as rival:  # inherits the one core
+            try:
+                runner = HostRunner()
+                operators = runner.operators(path, runs=4, warmup=1).operators
+                cpu_ms = runner.latencies(path, runs=4, warmup=1).samples_ms
+            finally:
+                rival.kill()
+    finally:
+        os.sched_setaffinity(0, usable)
+    together = sum(fmean(one.samples_ms) for one in operators)
+    assert together < 1.4 * fmean(cpu_ms)

@@ -23,7 +23,6 @@ from profilers.journal_table import build_table
 from profilers.measure import measure
 from profilers.probes import Probe, choose_probes
 from profilers.profile import (
-    CALIBRATION_NETWORKS,
     calibration_networks,
     measure_missing,
     profile_table,
@@ -178,7 +177,8 @@ def test_progress_ends_at_the_total(pool: list[Probe], profiled: Profiled) -> No
     profile_again(
         pool, CountingRunner(), profiled.path, on_progress=lambda *news: seen.append(news)
     )
-    total = len(choose_probes(pool, 3)) + len(calibration_networks(pool, choose_probes(pool, 3)))
+    probes = choose_probes(pool, SETTINGS.contexts)
+    total = len(probes) + len(calibration_networks(pool, probes, SETTINGS.networks))
     assert {news[1] for news in seen} == {total}
     assert [news[0] for news in seen] == sorted(news[0] for news in seen)
     assert seen[-1] == (total, total, "")
@@ -201,15 +201,16 @@ def make_pool(count: int) -> list[Probe]:
 
 
 def test_networks_that_calibrate_are_not_the_probes() -> None:
-    pool = make_pool(100)
-    networks = calibration_networks(pool, pool[:10])
-    assert networks == pool[-CALIBRATION_NETWORKS:]
-    assert calibration_networks(pool[:20], pool[:10]) == pool[10:20]
+    pool = make_pool(130)
+    networks = calibration_networks(pool, pool[:10], 100)
+    assert networks == pool[-100:]
+    assert calibration_networks(pool[:20], pool[:10], 100) == pool[10:20]
+    assert calibration_networks(pool, pool[:10], 1) == pool[-MIN_NETWORKS:]
 
 
 def test_in_a_small_space_probes_calibrate_too() -> None:
     pool = make_pool(MIN_NETWORKS + 2)
-    assert calibration_networks(pool, pool[:3]) == pool
+    assert calibration_networks(pool, pool[:3], 100) == pool
 
 
 def test_a_space_too_small_to_calibrate_is_refused_before_anything_is_measured(

@@ -13,6 +13,7 @@ from made_up import middle_ms, table_of
 from latency_tables.budget import Budget
 from toolchain import pipeline
 from toolchain.config import RunConfig, make_config
+from toolchain.kinds.classification import Classification
 from toolchain.methods.candidate import Appraiser
 from toolchain.run_dir import RunDirectory
 from toolchain.spaces.shrinkcnn import ShrinkCnnSpace
@@ -76,6 +77,11 @@ def make_data() -> ClassificationData:
     )
 
 
+def make_task() -> Classification:
+    """These images as a task."""
+    return Classification(make_data())
+
+
 def small_config(method: str = "autoshrink", **changes: Any) -> RunConfig:
     space = space_of(method)
     arguments: dict[str, Any] = {
@@ -122,8 +128,8 @@ def stop_in(stage: str, path: Path, method: str, *, workers: int, after: int) ->
             (run.path / STOPPED).touch()
             time.sleep(60)
 
-    data = make_data()
+    task = make_task()
     if stage == "search":
-        pipeline.search(run, config, appraiser, data, workers=workers, on_candidate=count)
+        pipeline.search(run, config, appraiser, task, workers=workers, on_candidate=count)
     else:
-        list(pipeline.train_network(run, config, GENOTYPE, data, on_step=count))
+        list(pipeline.train_network(run, config, GENOTYPE, task, on_step=count))

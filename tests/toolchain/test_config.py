@@ -9,8 +9,9 @@ import pytest
 from small_run import small_config
 
 from latency_tables.budget import Budget
-from toolchain.config import PROXIES, RunConfig, config_from_json, make_proxy
+from toolchain.config import RunConfig, config_from_json, make_proxy
 from toolchain.errors import NameUnknown, RunUnusable
+from toolchain.kinds.classification import Classification
 from toolchain.spaces.shrinkcnn import ShrinkCnnSpace
 from toolchain.train.proxy import ProxySettings
 
@@ -20,7 +21,7 @@ def stored(config: RunConfig) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("method", ["autoshrink", "random"])
-@pytest.mark.parametrize("proxy", PROXIES)
+@pytest.mark.parametrize("proxy", Classification.proxies)
 @pytest.mark.parametrize("budget", [None, Budget(limit_ms=0.25, confidence=0.9)])
 def test_a_configuration_is_read_back_from_json(
     method: str, proxy: str, budget: Budget | None
@@ -74,8 +75,8 @@ def test_what_cannot_be_understood_is_refused(
 
 
 def test_proxies_are_made_by_name() -> None:
-    assert make_proxy("paper", {}) == ProxySettings.paper()
-    assert make_proxy("quick", {"train_per_class": 3}).train_per_class == 3
+    assert make_proxy(Classification, "paper", {}) == ProxySettings.paper()
+    assert make_proxy(Classification, "quick", {"train_per_class": 3}).train_per_class == 3
 
 
 Edit = Callable[[dict[str, Any]], object]

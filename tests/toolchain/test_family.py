@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from made_up import middle_ms, table_of
-from small_run import SWIFTNET, make_data, small_config, start
+from small_run import SWIFTNET, make_task, small_config, start
 
 from latency_tables.budget import Budget
 from latency_tables.errors import KernelMissing
@@ -25,7 +25,7 @@ BUDGETS = [Budget(limit_ms=share * LIMIT_MS) for share in SHARES]
 @pytest.fixture(scope="module")
 def searched(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
     run, config, appraiser = start(tmp_path_factory.mktemp("family") / "gram", "gram")
-    pipeline.search(run, config, appraiser, make_data(), workers=1)
+    pipeline.search(run, config, appraiser, make_task(), workers=1)
     return run
 
 
@@ -93,12 +93,12 @@ def test_a_members_folder_is_a_run_that_can_be_trained_and_exported(
     assert answer["evaluations"] == 0
     assert answer["trajectory"] == []
     assert answer["meta_graph"] == pipeline.found(searched)["meta_graph"]
-    assert "pruned from a meta-graph" in pipeline.describe_answer(answer)
-    run = RunDirectory.open(path)
     config = small_config("gram", budget=BUDGETS[3])
+    assert "pruned from a meta-graph" in pipeline.describe_answer(answer, config)
+    run = RunDirectory.open(path)
     genotype = answer["best"]["genotype"]
-    list(pipeline.train_network(run, config, genotype, make_data()))
-    assert pipeline.export(run, config, make_data()).genotype == genotype
+    list(pipeline.train_network(run, config, genotype, make_task()))
+    assert pipeline.export(run, config, make_task()).genotype == genotype
 
 
 def test_the_searchs_other_limits_hold_for_its_members(
@@ -168,7 +168,7 @@ def test_a_run_without_a_meta_graph_or_an_answer_is_refused(tmp_path: Path) -> N
     run, config, appraiser = start(tmp_path / "random", "random")
     with pytest.raises(RunUnusable, match="has not finished; go on with --resume"):
         pruned(run, tmp_path / "new", BUDGETS)
-    pipeline.search(run, config, appraiser, make_data(), workers=1)
+    pipeline.search(run, config, appraiser, make_task(), workers=1)
     with pytest.raises(RunUnusable, match="has no meta-graph to prune; search with --method gram"):
         pruned(run, tmp_path / "new", BUDGETS)
     assert not (tmp_path / "new").exists()

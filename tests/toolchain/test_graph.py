@@ -96,7 +96,7 @@ CONV = Conv2d(channels=4)
     ("nodes", "reason"),
     [
         ([Node("stem", CONV, ("image",))], "'stem' is conv2d"),
-        ([IMAGE, Node("again", IMAGE.layer, ())], "'again' is input"),
+        ([IMAGE, Node("a", CONV, ("image",)), Node("late", IMAGE.layer, ())], "'late' is input"),
         ([IMAGE, Node("a", CONV, ("b",)), Node("b", CONV, ("a",))], "'a' reads 'b'"),
         ([IMAGE, Node("a", CONV, ("a",))], "'a' reads 'a'"),
         ([IMAGE, Node("a", CONV, ("nowhere",))], "'a' reads 'nowhere'"),
@@ -190,6 +190,72 @@ def test_a_line_that_is_no_node_is_refused_with_its_number(line: str) -> None:
 def test_text_without_nodes_is_refused() -> None:
     with pytest.raises(ValueError, match="no nodes"):
         graph_from_text("\n\n", "empty")
+
+
+STEP = """
+word = embedding(words=30, features=4)
+state = vector(features=4)
+both = concat(word, state)
+gate = linear(both, features=4, bias=False, activation=sigmoid, flatten=False)
+again = linear(both, features=4, activation=tanh, flatten=False, weights=gate)
+apart = subtract(again, state)
+next = multiply(gate, apart)
+half = scale(next, divisor=2)
+logits = linear(half, features=30, flatten=False, weights=word)
+return logits, next
+"""
+
+
+def test_several_inputs_come_first_and_several_outputs_are_named_last() -> None:
+    graph = graph_from_text(STEP, "step")
+    assert_round_trips(graph)
+    assert graph.to_text() == STEP.lstrip()
+    assert [node.name for node in graph.inputs] == ["word", "state"]
+    assert graph.outputs == ("logits", "next")
+    assert (graph.input_shape, graph.output_shape) == ((4,), (30,))
+
+
+def test_a_graph_without_named_outputs_says_nothing_of_them() -> None:
+    graph = graph_from_text(TEXT, "small")
+    assert graph.outputs == ("logits",)
+    assert graph.to_json().keys() == {"name", "nodes"}
+
+
+def test_outputs_that_others_read_are_needed_and_what_no_output_reads_is_not() -> None:
+    graph = graph_from_text(STEP.replace("return logits, next", "return next"), "step")
+    assert graph.needed == {"word", "state", "both", "gate", "again", "apart", "next"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ("return logits, next", "return logits, nowhere", "returns 'nowhere', which is no node"),
+        (
+            "return logits, next",
+            "return logits, next\nmore = scale(next, divisor=2)",
+            "line 11 is",
+        ),
+        ("return logits, next", "return 3", "line 10 is no node: .*expected return name"),
+        (
+            "weights=gate",
+            "weights=logits",
+            "'again': weights are of 'logits', .*not a node before",
+        ),
+        ("weights=gate", "weights=again", "weights are of 'again'"),
+        ("weights=gate", "weights=both", "'both' has no matrix of its own"),
+        ("weights=word", "weights=again", "'again' has no matrix of its own"),
+        ("weights=word", "weights=gate", "a matrix of 30x4, that of 'gate' is 4x8"),
+    ],
+)
+def test_wrong_outputs_and_wrong_sharing_are_refused(old: str, new: str, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        graph_from_text(STEP.strip().replace(old, new), "step")
+
+
+def test_json_with_outputs_that_are_no_list_is_refused() -> None:
+    data = {**graph_from_text(STEP, "step").to_json(), "returns": "logits"}
+    with pytest.raises(ValueError, match="'returns' of a graph must be a list"):
+        graph_from_json(data)
 
 
 def test_the_output_needs_what_leads_to_it_and_nothing_else() -> None:

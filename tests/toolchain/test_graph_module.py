@@ -168,6 +168,7 @@ def test_activations_are_those_of_the_runtime() -> None:
         "hard_swish": x * np.clip(x + 3, 0, 6) / 6,
         "sigmoid": sigmoid,
         "hard_sigmoid": np.clip(x + 3, 0, 6) / 6,
+        "tanh": np.tanh(x),
     }
     assert set(expected) == set(ACTIVATIONS)
     for name, values in expected.items():
@@ -191,5 +192,5 @@ def test_the_norm_stands_between_convolution_and_activation_with_its_constants()
 
 
 def test_an_input_has_no_module() -> None:
-    with pytest.raises(ValueError, match="first node"):
+    with pytest.raises(ValueError, match="computes nothing"):
         make_module(Input(channels=1, height=1, width=1), (), NormSettings())

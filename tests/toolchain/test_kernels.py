@@ -171,7 +171,7 @@ def test_every_step_reads_values_made_before_with_their_shapes() -> None:
         graph = space.decode(space.sample(rng))
         made = plan(graph)
         shapes = [nhwc(graph.input_shape)]
-        assert made.input_shape == shapes[0]
+        assert made.inputs[0].shape == shapes[0]
         for step in made.steps:
             assert step.kernel.inputs == tuple(shapes[number] for number in step.inputs)
             assert len(step.inputs) <= MAX_CONCAT_INPUTS

@@ -98,7 +98,7 @@ def test_what_a_layer_cannot_take_is_refused(
         (Conv2d, {"channels": 0}, "channels must be at least 1"),
         (Conv2d, {"channels": 4, "kernel": -1}, "kernel must be at least 1"),
         (Conv2d, {"channels": 4, "stride": 0}, "stride must be at least 1"),
-        (Conv2d, {"channels": 4, "activation": "tanh"}, "unknown activation 'tanh'"),
+        (Conv2d, {"channels": 4, "activation": "gelu"}, "unknown activation 'gelu'"),
         (ConvTranspose2d, {"channels": 4, "kernel": 3}, "plus an even number, got 3 .*use 2 or 4"),
         (ConvTranspose2d, {"channels": 4, "kernel": 1}, "plus an even number"),
         (ConvTranspose2d, {"channels": 4, "activation": "hard_sigmoid"}, "give it to a conv2d"),

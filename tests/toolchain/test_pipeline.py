@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from small_run import (
     SPACE,
     STOPPED,
     make_data,
+    make_task,
     small_config,
     space_of,
     start,
@@ -30,10 +30,11 @@ from latency_tables.errors import KernelMissing
 from latency_tables.store import load_table
 from toolchain import pipeline
 from toolchain.errors import BudgetUnreachable, RunUnusable
+from toolchain.kinds.classification import Classification
+from toolchain.kinds.task import OnStep
 from toolchain.module import GraphModule
 from toolchain.run_dir import RunDirectory
 from toolchain.train.checkpoint import load_weights
-from toolchain.train.epoch import Step
 
 HERE = Path(__file__).parent
 
@@ -83,7 +84,7 @@ def candidates(run: RunDirectory) -> dict[str, dict[str, Any]]:
 
 def search(path: Path, method: str, *, workers: int, resume: bool = False) -> RunDirectory:
     run, config, appraiser = start(path, method, resume=resume)
-    answer = pipeline.search(run, config, appraiser, make_data(), workers=workers)
+    answer = pipeline.search(run, config, appraiser, make_task(), workers=workers)
     assert answer == pipeline.found(run)
     return run
 
@@ -157,16 +158,16 @@ def test_candidates_are_told_of_once_each_also_when_resumed(
     (run.path / "candidates.jsonl").write_bytes(journal)
     told: list[str] = []
     pipeline.search(
-        run, config, appraiser, make_data(), workers=1,
+        run, config, appraiser, make_task(), workers=1,
         on_candidate=lambda candidate: told.append(candidate.genotype),
     )  # fmt: skip
     assert sorted(told) == sorted(candidates(run))
     assert (run.path / "candidates.jsonl").read_bytes() == journal
 
 
-def train(path: Path, on_step: Callable[[int, Step], None] | None = None) -> RunDirectory:
+def train(path: Path, on_step: OnStep | None = None) -> RunDirectory:
     run, config, _ = start(path, "random", resume=True)
-    list(pipeline.train_network(run, config, GENOTYPE, make_data(), on_step=on_step))
+    list(pipeline.train_network(run, config, GENOTYPE, make_task(), on_step=on_step))
     return run
 
 
@@ -188,9 +189,9 @@ def test_a_killed_training_goes_on_to_the_same_weights(
     path = tmp_path / "run"
     kill_in("train", path, "random", workers=1, after=after)
     assert not RunDirectory(path).has("weights.safetensors")
-    epochs: list[int] = []
-    resumed = train(path, on_step=lambda epoch, _: epochs.append(epoch))
-    assert epochs[0] == killed_in_epoch
+    done: list[int] = []
+    resumed = train(path, on_step=lambda step, steps, loss: done.append(step))
+    assert done == list(range(7 * (killed_in_epoch - 1) + 1, 22))
     assert weights_sha256(resumed) == weights_sha256(trained)
     assert resumed.read_json("test.json") == trained.read_json("test.json")
     curve = [record["epoch"] for record in resumed.records("training.jsonl")]
@@ -222,17 +223,17 @@ def test_a_finished_training_is_not_done_again(trained: RunDirectory) -> None:
 def test_an_untrained_run_is_not_exported(tmp_path: Path) -> None:
     run, config, _ = start(tmp_path / "run", "random")
     with pytest.raises(RunUnusable, match="no trained network; run: pocketnas train"):
-        pipeline.export(run, config, make_data())
+        pipeline.export(run, config, make_task())
 
 
 def test_an_int8_network_is_calibrated_on_training_images_and_judged_on_test_images(
     tmp_path: Path,
 ) -> None:
     run = search(tmp_path / "run", "random", workers=1)
-    config, data = small_config("random"), make_data()
-    list(pipeline.train_network(run, config, pipeline.found(run)["best"]["genotype"], data))
-    artifact = pipeline.export(run, config, data)
-    quantized = pipeline.quantize(run, config, data, artifact, calibration_images=30)
+    config, data, task = small_config("random"), make_data(), make_task()
+    list(pipeline.train_network(run, config, pipeline.found(run)["best"]["genotype"], task))
+    artifact = pipeline.export(run, config, task)
+    quantized = pipeline.quantize(run, config, task, artifact, calibration_images=30)
     assert quantized.path == run.path / "network.int8.tflite"
     report = quantized.quantization
     assert report is not None
@@ -242,16 +243,16 @@ def test_an_int8_network_is_calibrated_on_training_images_and_judged_on_test_ima
 
     def again(**images: torch.Tensor) -> str:
         changed = {name: replace(getattr(data, name), images=it) for name, it in images.items()}
-        other = replace(data, **changed)
+        other = Classification(replace(data, **changed))
         return pipeline.quantize(run, config, other, artifact, calibration_images=30).sha256
 
     assert again() == again(test=data.test.images.flip(0)) == quantized.sha256
     assert again(train=data.train.images // 2) != quantized.sha256
-    everything = pipeline.quantize(run, config, data, artifact, calibration_images=10**6)
+    everything = pipeline.quantize(run, config, task, artifact, calibration_images=10**6)
     assert everything.quantization is not None
     assert everything.quantization.calibration_images == len(data.train)
     with pytest.raises(ValueError, match="1 image or more, got 0"):
-        pipeline.quantize(run, config, data, artifact, calibration_images=0)
+        pipeline.quantize(run, config, task, artifact, calibration_images=0)
 
 
 def test_a_run_keeps_its_table_and_refuses_another(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from ai_edge_litert.interpreter import Interpreter
 from toolchain.kernels import plan
 from toolchain.probe_networks import RANDOM_NETWORKS, probe_networks
 from toolchain.spaces.shrinkcnn import ShrinkCnnSpace
+from toolchain.spaces.shrinkrnn import ShrinkRnnSpace
 from toolchain.spaces.space import space_kernels
 
 SPACE = ShrinkCnnSpace(nodes=5, input_shape=(3, 12, 12), base_width=4, activation="swish")
@@ -18,6 +19,20 @@ def test_probes_together_run_every_kernel_of_the_space() -> None:
     assert {kernel for probe in probes for kernel in probe.kernels} == space_kernels(SPACE)
     for probe in probes:
         assert probe.kernels == plan(SPACE.decode(probe.genotype)).kernels
+
+
+def test_a_space_of_words_has_probes_that_the_runtime_runs() -> None:
+    space = ShrinkRnnSpace(hidden=8, vocabulary=30)
+    probes = list(probe_networks(space, seed=0))
+    assert {kernel for probe in probes for kernel in probe.kernels} == space_kernels(space)
+    for probe in probes[:3]:
+        interpreter = Interpreter(model_content=probe.build(), num_threads=1)
+        interpreter.allocate_tensors()
+        for read in interpreter.get_input_details():
+            interpreter.set_tensor(read["index"], np.ones(read["shape"], read["dtype"]))
+        interpreter.invoke()
+        shapes = {tuple(one["shape"]) for one in interpreter.get_output_details()}
+        assert shapes == {(1, 30), (1, 8)}
 
 
 def test_the_witnesses_come_first_and_no_network_twice() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from ray_cluster import HERE, pids_with, ray_cluster
-from small_run import make_data, start
+from small_run import make_task, start
 
 from toolchain import pipeline, ray_connection
 from toolchain.errors import ClusterUnusable
@@ -23,7 +23,7 @@ def journal_of_search(path: Path, ray: str | None, on_candidate: Callable[[Any],
     """The journal of a search with one worker, without processor times."""
     run, config, appraiser = start(path, "random")
     pipeline.search(
-        run, config, appraiser, make_data(), workers=1, ray=ray, on_candidate=on_candidate
+        run, config, appraiser, make_task(), workers=1, ray=ray, on_candidate=on_candidate
     )
     journal = (run.path / "candidates.jsonl").read_bytes()
     assert journal.count(b'"cpu_s"') == journal.count(b"\n") == 9

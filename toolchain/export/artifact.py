@@ -17,11 +17,12 @@ from typing import Any
 from latency_tables.kernel import Kernel, parse_kernel
 from toolchain.atomic import atomic_path
 from toolchain.errors import ArtifactUnusable
-from toolchain.export.parity import Parity, parity_from_json
+from toolchain.export.parity import Parity, TextParity, parity_from_json
 from toolchain.export.quantization import QuantizationReport, quantization_from_json
 
-CARD_VERSION = 2
-"""1: first. 2: quantization; the kernels of a quantized file are left out."""
+CARD_VERSION = 3
+"""1: first. 2: quantization; the kernels of a quantized file are left out. 3: its metric;
+networks that read words."""
 
 REMEDY = "export the network again"
 
@@ -63,9 +64,10 @@ class Artifact:
         format: of the file: ``tflite``.
         sha256: of the file.
         size_bytes: of the file.
-        inputs: what the network reads; the image is normalised already.
+        inputs: what the network reads; an image is normalised already. A state is fed back: what
+            the network gives as ``next_state`` is its ``state`` at the next word, at first zeros.
         outputs: what it computes.
-        normalization: how the image is normalised.
+        normalization: how the image is normalised; None where no image is read.
         graph: name of the network's graph.
         genotype: the point of a search space that the network is.
         parity: how far the float file is from the trained network.
@@ -80,10 +82,10 @@ class Artifact:
     size_bytes: int
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
-    normalization: Normalization
+    normalization: Normalization | None
     graph: str
     genotype: str
-    parity: Parity
+    parity: Parity | TextParity
     kernels: tuple[str, ...]
     versions: Mapping[str, str]
     quantization: QuantizationReport | None = None
@@ -100,7 +102,7 @@ class Artifact:
         litert = self.parity.litert
         return (
             f"{self.path}: {self.size_bytes:,} bytes, {len(self.kernels)} kernels\n"
-            f"  against torch on {self.parity.images} images: largest error "
+            f"  against torch on {self.parity.compared}: largest error "
             f"{litert.max_error:.2e} ({litert.max_relative_error:.1e} of the outputs' spread), "
             f"top-1 agreement {litert.top1_agreement:.1%}"
         )
@@ -197,10 +199,7 @@ def _parse(card: Path, data: Any) -> Artifact:
                 "path": card.with_name(data["path"]),
                 "inputs": tuple(map(_parse_tensor, data["inputs"])),
                 "outputs": tuple(map(_parse_tensor, data["outputs"])),
-                "normalization": Normalization(
-                    mean=tuple(data["normalization"]["mean"]),
-                    std=tuple(data["normalization"]["std"]),
-                ),
+                "normalization": _parse_normalization(data["normalization"]),
                 "kernels": tuple(data["kernels"]),
                 "parity": parity_from_json(data["parity"]),
                 "quantization": _parse_quantization(data.get("quantization")),
@@ -214,6 +213,12 @@ def _parse(card: Path, data: Any) -> Artifact:
 
 def _parse_quantization(data: dict[str, Any] | None) -> QuantizationReport | None:
     return None if data is None else quantization_from_json(data)
+
+
+def _parse_normalization(data: dict[str, Any] | None) -> Normalization | None:
+    if data is None:
+        return None
+    return Normalization(mean=tuple(data["mean"]), std=tuple(data["std"]))
 
 
 def _parse_tensor(data: dict[str, Any]) -> Tensor:

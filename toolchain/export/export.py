@@ -11,7 +11,7 @@ from torch import nn
 from toolchain.atomic import atomic_path
 from toolchain.errors import ExportFailed
 from toolchain.export.artifact import Artifact, Normalization, Tensor, save_card, sha256_of
-from toolchain.export.flatbuffer import INPUT_NAME, OUTPUT_NAME, write_tflite
+from toolchain.export.flatbuffer import write_tflite
 from toolchain.export.lowering.lower import lower
 from toolchain.export.onnx import export_onnx
 from toolchain.export.parity import TOLERANCE, check_parity
@@ -54,7 +54,7 @@ def export_network(
     """
     model = export_onnx(module, graph.input_shape)
     lowered = lower(model)
-    _require_plan_of(graph, lowered.plan)
+    require_plan_of(graph, lowered.plan)
     onnx_content = model.SerializeToString()
     content = write_tflite(lowered.plan, lowered.weights)
     parity = check_parity(module, onnx_content, content, images_NCHW, tolerance=tolerance)
@@ -63,10 +63,8 @@ def export_network(
         format="tflite",
         sha256=sha256_of(content),
         size_bytes=len(content),
-        inputs=(Tensor(name=INPUT_NAME, shape=lowered.plan.input_shape, dtype="float32"),),
-        outputs=(
-            Tensor(name=OUTPUT_NAME, shape=lowered.plan.kernels[-1].output, dtype="float32"),
-        ),
+        inputs=input_tensors(lowered.plan),
+        outputs=output_tensors(lowered.plan),
         normalization=normalization,
         graph=graph.name,
         genotype=genotype,
@@ -83,8 +81,24 @@ def export_network(
     return artifact
 
 
-def _require_plan_of(graph: Graph, lowered: Plan) -> None:
-    """What was searched and predicted must be what is shipped."""
+def input_tensors(plan: Plan) -> tuple[Tensor, ...]:
+    """The inputs of a float file, for its card."""
+    return tuple(Tensor(name=name, shape=shape, dtype=dtype) for name, shape, dtype in plan.inputs)
+
+
+def output_tensors(plan: Plan) -> tuple[Tensor, ...]:
+    """The outputs of a float file, for its card."""
+    return tuple(
+        Tensor(name=name, shape=plan.shape(value), dtype="float32") for name, value in plan.outputs
+    )
+
+
+def require_plan_of(graph: Graph, lowered: Plan) -> None:
+    """What was searched and predicted must be what is shipped.
+
+    Raises:
+        ExportFailed: the plans differ; the message names the first step that does.
+    """
     planned = plan(graph)
     if lowered == planned:
         return

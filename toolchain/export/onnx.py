@@ -13,14 +13,14 @@ import contextlib
 import copy
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 import onnx
 import torch
 from torch import nn
 
 from toolchain.errors import ExportFailed
-from toolchain.export.flatbuffer import INPUT_NAME, OUTPUT_NAME
+from toolchain.kernels import IMAGE_NAME, LOGITS_NAME
 from toolchain.layers import Shape
 
 
@@ -36,22 +36,39 @@ def export_onnx(module: nn.Module, input_shape: Shape) -> onnx.ModelProto:
     Raises:
         ExportFailed: torch cannot export the module, or what it exported is no valid model.
     """
-    network = copy.deepcopy(module).cpu().eval()
     image = torch.zeros(1, *input_shape)
+    return export_onnx_of(module, {IMAGE_NAME: image}, [LOGITS_NAME])
+
+
+def export_onnx_of(
+    module: nn.Module, inputs: Mapping[str, torch.Tensor], outputs: Sequence[str]
+) -> onnx.ModelProto:
+    """See ``export_onnx``; for modules of several inputs or outputs.
+
+    Args:
+        module: takes the inputs in their order.
+        inputs: examples of them, by name.
+        outputs: names of what it computes, in order.
+
+    Raises:
+        ExportFailed: see ``export_onnx``.
+    """
+    network = copy.deepcopy(module).cpu().eval()
     try:
         with _quiet(), torch.no_grad():
             program = torch.onnx.export(
                 network,
-                (image,),
+                tuple(inputs.values()),
                 dynamo=True,
                 verbose=False,
                 external_data=False,
-                input_names=[INPUT_NAME],
-                output_names=[OUTPUT_NAME],
+                input_names=list(inputs),
+                output_names=list(outputs),
             )
     except torch.onnx.OnnxExporterError as error:
+        shapes = ", ".join(str(tuple(tensor.shape)) for tensor in inputs.values())
         raise ExportFailed(
-            f"torch cannot export {type(module).__name__} for an image of shape {input_shape}: "
+            f"torch cannot export {type(module).__name__} for inputs of shape {shapes}: "
             f"{error}; build it of operations that torch.onnx knows"
         ) from error
     assert program is not None, "the exporter returns a program unless it is given a file"

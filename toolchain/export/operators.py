@@ -90,7 +90,7 @@ def _clamp(kernel: Kernel) -> Operator:
 
 def _concat(kernel: Kernel) -> Operator:
     options = schema.ConcatenationOptionsT()
-    options.axis = len(kernel.output) - 1
+    options.axis = int(dict(kernel.attributes).get("axis", len(kernel.output) - 1))
     return Operator(
         schema.BuiltinOperator.CONCATENATION, schema.BuiltinOptions.ConcatenationOptions, options
     )
@@ -126,6 +126,10 @@ def _depthwise_conv2d(kernel: Kernel) -> Operator:
         schema.BuiltinOptions.DepthwiseConv2DOptions,
         options,
     )
+
+
+def _embedding_lookup(_: Kernel) -> Operator:
+    return Operator(schema.BuiltinOperator.EMBEDDING_LOOKUP)
 
 
 def _reshape(kernel: Kernel) -> Operator:
@@ -208,6 +212,26 @@ def _sigmoid(_: Kernel) -> Operator:
     return Operator(schema.BuiltinOperator.LOGISTIC)
 
 
+def _slice(kernel: Kernel) -> Operator:
+    # Where it begins is the step's, see flatbuffer.py.
+    size = np.array(kernel.output, np.int32)
+    return Operator(
+        schema.BuiltinOperator.SLICE,
+        schema.BuiltinOptions.SliceOptions,
+        schema.SliceOptionsT(),
+        size,
+    )
+
+
+def _subtract(_: Kernel) -> Operator:
+    options = schema.SubOptionsT()
+    return Operator(schema.BuiltinOperator.SUB, schema.BuiltinOptions.SubOptions, options)
+
+
+def _tanh(_: Kernel) -> Operator:
+    return Operator(schema.BuiltinOperator.TANH)
+
+
 OPERATORS: dict[str, Callable[[Kernel], Operator]] = {
     "add": _add,
     "clamp": _clamp,
@@ -215,6 +239,7 @@ OPERATORS: dict[str, Callable[[Kernel], Operator]] = {
     "conv2d": _conv2d,
     "conv_transpose2d": _conv_transpose2d,
     "depthwise_conv2d": _depthwise_conv2d,
+    "embedding_lookup": _embedding_lookup,
     "flatten": _reshape,
     "fully_connected": _fully_connected,
     "hard_swish": _hard_swish,
@@ -227,6 +252,9 @@ OPERATORS: dict[str, Callable[[Kernel], Operator]] = {
     "resize_bilinear": _resize_bilinear,
     "scale": _scale,
     "sigmoid": _sigmoid,
+    "slice": _slice,
+    "subtract": _subtract,
+    "tanh": _tanh,
 }
 """TFLite operator of every kind of kernel."""
 

@@ -74,22 +74,62 @@ class Parity:
     onnx: Difference
     litert: Difference
 
+    @property
+    def compared(self) -> str:
+        """How much was compared, in words."""
+        return f"{self.images} images"
+
     def to_json(self) -> dict[str, Any]:
         """Plain values that ``parity_from_json`` reads back."""
         return asdict(self)
 
 
-def parity_from_json(data: dict[str, Any]) -> Parity:
-    """The figures that ``Parity.to_json`` wrote.
+@dataclass(frozen=True, kw_only=True)
+class Perplexities:
+    """Perplexity of one text, as three runtimes compute it."""
+
+    torch: float
+    onnx: float
+    litert: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextParity:
+    """How far an exported language model is from the trained one, its state fed back.
+
+    Attributes:
+        words: how many were read, one after the other.
+        onnx: see ``Parity``.
+        litert: see ``Parity``.
+        perplexity: of these words.
+    """
+
+    words: int
+    onnx: Difference
+    litert: Difference
+    perplexity: Perplexities
+
+    @property
+    def compared(self) -> str:
+        """How much was compared, in words."""
+        return f"{self.words} words"
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values that ``parity_from_json`` reads back."""
+        return asdict(self)
+
+
+def parity_from_json(data: dict[str, Any]) -> Parity | TextParity:
+    """The figures that ``to_json`` of either wrote.
 
     Raises:
         KeyError, TypeError: a field is absent or not known.
     """
-    return Parity(
-        images=data["images"],
-        onnx=Difference(**data["onnx"]),
-        litert=Difference(**data["litert"]),
-    )
+    onnx, litert = Difference(**data["onnx"]), Difference(**data["litert"])
+    if "words" in data:
+        perplexity = Perplexities(**data["perplexity"])
+        return TextParity(words=data["words"], onnx=onnx, litert=litert, perplexity=perplexity)
+    return Parity(images=data["images"], onnx=onnx, litert=litert)
 
 
 def check_parity(
@@ -168,15 +208,39 @@ def _run_torch(module: nn.Module, images_NCHW: Tensor) -> Array:
     return result
 
 
-def _run_onnx(model: bytes, images_NCHW: Array) -> Array:
+def onnx_session(model: bytes) -> onnxruntime.InferenceSession:
+    """ONNX Runtime with a model, on one thread.
+
+    Raises:
+        ExportFailed: it rejects the model.
+    """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     try:
-        session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except _ONNX_RUNTIME_ERRORS as error:
         raise ExportFailed(f"ONNX Runtime rejects the exported model: {error}") from error
+
+
+def _run_onnx(model: bytes, images_NCHW: Array) -> Array:
+    session = onnx_session(model)
     name = session.get_inputs()[0].name
     return np.concatenate([session.run(None, {name: image[None]})[0] for image in images_NCHW])
+
+
+def litert_interpreter(model: bytes) -> Interpreter:
+    """LiteRT with a TFLite file, on one thread, ready to run.
+
+    Raises:
+        ExportFailed: it rejects the file.
+    """
+    try:
+        with silenced_stderr():
+            interpreter = Interpreter(model_content=model, num_threads=1)
+            interpreter.allocate_tensors()
+    except (RuntimeError, ValueError) as error:
+        raise ExportFailed(f"LiteRT rejects the exported model: {error}") from error
+    return interpreter
 
 
 def run_litert(model: bytes, images_NCHW: Array) -> Array:
@@ -194,24 +258,20 @@ def run_litert(model: bytes, images_NCHW: Array) -> Array:
     Raises:
         ExportFailed: LiteRT rejects the file.
     """
-    try:
-        with silenced_stderr():
-            interpreter = Interpreter(model_content=model, num_threads=1)
-            interpreter.allocate_tensors()
-    except (RuntimeError, ValueError) as error:
-        raise ExportFailed(f"LiteRT rejects the exported model: {error}") from error
+    interpreter = litert_interpreter(model)
     (image,) = interpreter.get_input_details()
     (output,) = interpreter.get_output_details()
     outputs = []
     for image_HWC in images_NCHW.transpose(0, 2, 3, 1):
-        interpreter.set_tensor(image["index"], _as_stored(image_HWC[None], image))
+        interpreter.set_tensor(image["index"], as_stored(image_HWC[None], image))
         interpreter.invoke()
-        outputs.append(_as_numbers(interpreter.get_tensor(output["index"]), output))
+        outputs.append(as_numbers(interpreter.get_tensor(output["index"]), output))
     result: Array = np.concatenate(outputs)
     return np.moveaxis(result, -1, 1) if result.ndim == 4 else result
 
 
-def _as_stored(values: Array, tensor: dict[str, Any]) -> npt.NDArray[Any]:
+def as_stored(values: Array, tensor: dict[str, Any]) -> npt.NDArray[Any]:
+    """Numbers as an interpreter's tensor, given by its details, holds them."""
     if tensor["dtype"] == np.float32:
         return np.ascontiguousarray(values)
     scale, zero_point = tensor["quantization"]
@@ -220,7 +280,8 @@ def _as_stored(values: Array, tensor: dict[str, Any]) -> npt.NDArray[Any]:
     return np.asarray(stored, dtype=tensor["dtype"])
 
 
-def _as_numbers(stored: npt.NDArray[Any], tensor: dict[str, Any]) -> Array:
+def as_numbers(stored: npt.NDArray[Any], tensor: dict[str, Any]) -> Array:
+    """What ``as_stored`` made of numbers, as numbers."""
     if tensor["dtype"] == np.float32:
         return stored
     scale, zero_point = tensor["quantization"]

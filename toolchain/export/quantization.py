@@ -25,6 +25,9 @@ Labels = npt.NDArray[np.int64]
 WEIGHTED = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV"})
 """Operators with weights, where nearly all of the arithmetic is."""
 
+PERPLEXITY = "perplexity"
+"""Name of the figure of a language model: less is better."""
+
 # Share of the power; equal outputs have none, but JSON knows no infinity.
 _SMALLEST_NOISE = 1e-30
 
@@ -32,6 +35,11 @@ _SMALLEST_NOISE = 1e-30
 _CONVERSIONS = frozenset({"QUANTIZE", "DEQUANTIZE"})
 _NAMES = {
     code: name for name, code in vars(schema.BuiltinOperator).items() if not name.startswith("_")
+}
+_TYPES = {
+    code: name.lower()
+    for name, code in vars(schema.TensorType).items()
+    if not name.startswith("_")
 }
 
 
@@ -60,6 +68,7 @@ class QuantizationReport:
     Attributes:
         recipe: a name of ``RECIPES``.
         calibration_images: how many gave the ranges of the activations; 0 when none were needed.
+            Of a language model, words, here and below.
         integer_ops: operators that compute in integers.
         float_ops: names of those that do not, in execution order.
         images: held-out images on which the two files were compared.
@@ -67,6 +76,8 @@ class QuantizationReport:
         top1_agreement: share of the images whose largest output is the same, in [0, 1].
         accuracy: of the quantized file on these images, in [0, 1]; None without labels.
         float_accuracy: of the float file, likewise.
+        metric: what both accuracies are of: ``accuracy`` itself, or another task's figure, such
+            as ``perplexity``, which is no share.
     """
 
     recipe: str
@@ -78,15 +89,18 @@ class QuantizationReport:
     top1_agreement: float
     accuracy: float | None
     float_accuracy: float | None
+    metric: str = "accuracy"
 
     def summary(self) -> str:
         """The figures in one line."""
+        is_text = self.metric == PERPLEXITY
         text = (
-            f"{self.recipe} against float on {self.images} images: SQNR {self.sqnr_db:.1f} dB, "
-            f"top-1 agreement {self.top1_agreement:.1%}"
+            f"{self.recipe} against float on {self.images} {'words' if is_text else 'images'}: "
+            f"SQNR {self.sqnr_db:.1f} dB, top-1 agreement {self.top1_agreement:.1%}"
         )
         if self.accuracy is not None and self.float_accuracy is not None:
-            text += f", accuracy {self.accuracy:.2%} for {self.float_accuracy:.2%}"
+            form = ".2f" if is_text else ".2%"
+            text += f", {self.metric} {self.accuracy:{form}} for {self.float_accuracy:{form}}"
         if self.float_ops:
             text += f"; {len(self.float_ops)} operators compute in floating point"
         return text
@@ -141,6 +155,17 @@ def read_input_shape(content: bytes) -> tuple[int, ...]:
     return tuple(int(size) for size in graph.tensors[index].shape)
 
 
+def read_end_types(content: bytes) -> dict[str, str]:
+    """Element types of the inputs and outputs of a TFLite file, by the names that callers use."""
+    model = schema.ModelT.InitFromPackedBuf(content)
+    (signature,) = model.signatureDefs
+    tensors = model.subgraphs[signature.subgraphIndex].tensors
+    return {
+        entry.name.decode(): _TYPES[tensors[entry.tensorIndex].type]
+        for entry in (*signature.inputs, *signature.outputs)
+    }
+
+
 def compare_outputs(float_NF: Array, quantized_NF: Array, labels_N: Labels | None) -> Movement:
     """How far quantizing moved the outputs.
 
@@ -163,8 +188,13 @@ def compare_outputs(float_NF: Array, quantized_NF: Array, labels_N: Labels | Non
     noise = float(np.square(quantized_NF - float_NF, dtype=np.float64).sum())
     top_N, float_top_N = quantized_NF.argmax(axis=1), float_NF.argmax(axis=1)
     return Movement(
-        sqnr_db=float(10 * np.log10(signal / max(noise, signal * _SMALLEST_NOISE))),
+        sqnr_db=sqnr_db(signal, noise),
         top1_agreement=float((top_N == float_top_N).mean()),
         accuracy=None if labels_N is None else float((top_N == labels_N).mean()),
         float_accuracy=None if labels_N is None else float((float_top_N == labels_N).mean()),
     )
+
+
+def sqnr_db(signal: float, noise: float) -> float:
+    """Power of a signal over that of the noise, in dB; finite where there is none."""
+    return float(10 * np.log10(signal / max(noise, signal * _SMALLEST_NOISE)))

@@ -9,41 +9,36 @@ Inference, arXiv 1712.05877, as litert-quantizer carries it out.
 
 from __future__ import annotations
 
-import io
 import logging
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, redirect_stderr
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from toolchain.atomic import atomic_path
-from toolchain.errors import ExportFailed, NotInteger
 from toolchain.export.artifact import Artifact, save_card, sha256_of
-from toolchain.export.flatbuffer import INPUT_NAME, SIGNATURE
-from toolchain.export.parity import run_litert, silenced_stderr
+from toolchain.export.parity import run_litert
 from toolchain.export.quantization import (
-    WEIGHTED,
-    Arithmetic,
     QuantizationReport,
     compare_outputs,
     read_arithmetic,
+    read_end_types,
     read_input_shape,
 )
+from toolchain.export.quantizer import (
+    PACKAGE,
+    Feed,
+    require_integer,
+    require_quantizable,
+    run_quantizer,
+)
+from toolchain.kernels import IMAGE_NAME
 
 Array = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]
-
-PACKAGE = "litert-quantizer"
-
-RECIPES: Mapping[str, str] = {"int8": "static_wi8_ai8", "dynamic": "dynamic_wi8_afp32"}
-"""The quantizer's name of each recipe: everything in int8 with ranges from images; or weights in
-int8 and activations quantized as they come, which needs no images."""
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -68,21 +63,10 @@ def quantize(
         ValueError: the recipe is not known, the file is quantized already, or the samples are no
             images that it takes.
     """
-    if recipe not in RECIPES:
-        raise ValueError(f"recipe is {recipe!r}; give one of {', '.join(RECIPES)}")
-    if integer_io and recipe != "int8":
-        raise ValueError(f"input and output stay float32 by {recipe}; integers need int8")
-    if read_arithmetic(content).integer_ops:
-        raise ValueError("the network is quantized already; give the float file")
+    require_quantizable(content, recipe, integer_io=integer_io)
     _require_images(samples_NCHW, read_input_shape(content))
-    try:
-        quantized = _run_quantizer(content, samples_NCHW, recipe, integer_io=integer_io)
-    except (RuntimeError, ValueError) as error:
-        raise ExportFailed(
-            f"{PACKAGE} does not take this network ({error}); ship the float file, and report "
-            "the network as a bug"
-        ) from error
-    _require_integer(read_arithmetic(quantized), recipe)
+    quantized = run_quantizer(content, _feeds(samples_NCHW), recipe, integer_io=integer_io)
+    require_integer(read_arithmetic(quantized), recipe)
     return quantized
 
 
@@ -95,6 +79,8 @@ def quantize_artifact(
     *,
     recipe: str = "int8",
     integer_io: bool = False,
+    judge: Callable[[Array], float] | None = None,
+    metric: str = "accuracy",
 ) -> Artifact:
     """Quantize an exported network into a file with a card of its own.
 
@@ -107,6 +93,8 @@ def quantize_artifact(
         labels_N: class of each of these, if known.
         recipe: see ``quantize``.
         integer_io: see ``quantize``.
+        judge: what outputs on the held-out images are worth, where that is not told by labels.
+        metric: what that figure is called.
 
     Returns:
         The quantized network. Its parity is the float file's, its quantization says how far it
@@ -118,17 +106,19 @@ def quantize_artifact(
     """
     content = artifact.path.read_bytes()
     quantized = quantize(content, samples_NCHW, recipe=recipe, integer_io=integer_io)
-    movement = compare_outputs(
-        run_litert(content, held_out_NCHW), run_litert(quantized, held_out_NCHW), labels_N
-    )
+    float_NF, quantized_NF = (run_litert(one, held_out_NCHW) for one in (content, quantized))
+    movement = compare_outputs(float_NF, quantized_NF, labels_N)
+    if judge is not None:
+        movement = replace(movement, accuracy=judge(quantized_NF), float_accuracy=judge(float_NF))
     report = QuantizationReport(
         recipe=recipe,
         calibration_images=len(samples_NCHW) if recipe == "int8" else 0,
         images=len(held_out_NCHW),
         **asdict(read_arithmetic(quantized)),
         **asdict(movement),
+        metric=metric,
     )
-    result = _described(artifact, path, quantized, report, "int8" if integer_io else "float32")
+    result = quantized_artifact(artifact, path, quantized, report)
     with atomic_path(path) as temporary:
         temporary.write_bytes(quantized)
     save_card(result)
@@ -136,16 +126,18 @@ def quantize_artifact(
     return result
 
 
-def _described(
-    artifact: Artifact, path: Path, content: bytes, report: QuantizationReport, ends: str
+def quantized_artifact(
+    artifact: Artifact, path: Path, content: bytes, report: QuantizationReport
 ) -> Artifact:
+    """A quantized network, described by the card of its float file and by what came of it."""
+    types = read_end_types(content)
     return replace(
         artifact,
         path=path,
         sha256=sha256_of(content),
         size_bytes=len(content),
-        inputs=tuple(replace(tensor, dtype=ends) for tensor in artifact.inputs),
-        outputs=tuple(replace(tensor, dtype=ends) for tensor in artifact.outputs),
+        inputs=tuple(replace(tensor, dtype=types[tensor.name]) for tensor in artifact.inputs),
+        outputs=tuple(replace(tensor, dtype=types[tensor.name]) for tensor in artifact.outputs),
         kernels=(),
         versions={**artifact.versions, PACKAGE: version(PACKAGE)},
         quantization=report,
@@ -163,69 +155,8 @@ def _require_images(samples_NCHW: Array, shape_NHWC: tuple[int, ...]) -> None:
         raise ValueError("calibration needs one image or more, of finite numbers")
 
 
-def _require_integer(arithmetic: Arithmetic, recipe: str) -> None:
-    floats = arithmetic.float_ops
-    if recipe == "dynamic":
-        floats = tuple(name for name in floats if name in WEIGHTED)
-    if floats:
-        raise NotInteger(
-            "operators would still compute in floating point: "
-            f"{replace(arithmetic, float_ops=floats).describe_float()}; {PACKAGE} "
-            f"{version(PACKAGE)} does not quantize them: search with another activation, or ship "
-            "the float file"
-        )
-
-
-def _run_quantizer(content: bytes, samples_NCHW: Array, recipe: str, *, integer_io: bool) -> bytes:
-    # Half a second, which no other command shall wait for.
-    from litert_quantizer import qtyping, quantizer
-    from litert_quantizer import recipe as recipes
-
-    with _silenced():
-        session = quantizer.Quantizer(content)
-        session.load_quantization_recipe(getattr(recipes, RECIPES[recipe])())
-        if recipe == "int8" and not integer_io:
-            for end in (qtyping.TFLOperationName.INPUT, qtyping.TFLOperationName.OUTPUT):
-                session.update_quantization_recipe(
-                    regex=".*", operation_name=end, algorithm_key="no_quantize"
-                )
-        ranges = None
-        if session.need_calibration:
-            ranges = _ranges(content, samples_NCHW, session.get_quantization_recipe())
-        result = session.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
-    return bytes(result.quantized_model)
-
-
-def _ranges(content: bytes, samples_NCHW: Array, recipe: Any) -> Any:
-    """The smallest and the largest value of every tensor over all samples.
-
-    The quantizer's own ``calibrate`` averages, and forgets all but the last twenty images or so:
-    it cuts off what single images reach. On a trained ShrinkCNN (Fashion-MNIST, 200 images) its
-    ranges gave 14 dB where these give 28.
-    """
-    from litert_quantizer import calibrator, recipe_manager
-    from litert_quantizer.utils import qsv_utils
-
-    manager = recipe_manager.RecipeManager()
-    manager.load_quantization_recipe(recipe)
-    calibration = calibrator.Calibrator(
-        content, num_threads=1, qsv_update_func=qsv_utils.min_max_update
-    )
-    calibration.calibrate({SIGNATURE: _feeds(samples_NCHW)}, manager)
-    return calibration.get_model_qsvs()
-
-
-def _feeds(samples_NCHW: Array) -> list[dict[str, Array]]:
+def _feeds(samples_NCHW: Array) -> list[Feed]:
     return [
-        {INPUT_NAME: np.ascontiguousarray(image_CHW.transpose(1, 2, 0)[None])}
+        {IMAGE_NAME: np.ascontiguousarray(image_CHW.transpose(1, 2, 0)[None])}
         for image_CHW in samples_NCHW
     ]
-
-
-@contextmanager
-def _silenced() -> Iterator[None]:
-    """Hush the quantizer's progress bar, which has no switch, and LiteRT's remarks."""
-    with silenced_stderr(), redirect_stderr(io.StringIO()), warnings.catch_warnings():
-        # Calibration looks at all tensors, of which LiteRT warns.
-        warnings.filterwarnings("ignore", message=".*experimental_preserve_all_tensors")
-        yield

@@ -10,11 +10,10 @@ import numpy as np
 
 from latency_tables.budget import Budget, Latency
 from latency_tables.model import LatencyModel
-from toolchain.count import count
+from latency_tables.precision import network_in
 from toolchain.errors import BudgetUnreachable
-from toolchain.kernels import plan
 from toolchain.methods.limits import Limits
-from toolchain.spaces.space import Space
+from toolchain.spaces.protocol import Space
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,11 +22,12 @@ class Candidate:
 
     Attributes:
         genotype: which one.
-        latency: predicted; None when the search has no table.
+        latency: predicted, of one image or one word; None when the search has no table.
         macs: multiply-accumulates.
         params: parameters, batch norm excluded.
         memory_bytes: peak memory of activations in float32.
-        metric: validation accuracy in [0, 1] after proxy training; None before it.
+        metric: how good it is after proxy training, the more the better, and None before it:
+            validation accuracy in [0, 1]; of a language model the negative perplexity.
         cost: what the evaluation took: CPU seconds, epochs.
     """
 
@@ -41,7 +41,7 @@ class Candidate:
 
     @property
     def accuracy(self) -> float:
-        """The metric of a candidate that has been evaluated."""
+        """The metric, whatever it is, of a candidate that has been evaluated."""
         assert self.metric is not None, f"{self.genotype} has not been evaluated"
         return self.metric
 
@@ -96,9 +96,8 @@ class Appraiser:
             GenotypeInvalid: the text is no genotype of the space.
             KernelMissing: the table lacks a kernel of the network.
         """
-        graph = self.space.decode(genotype)
-        latency = self.model.predict(plan(graph).kernels) if self.model else None
-        counts = count(graph)
+        latency = self._predict(self.model, genotype) if self.model else None
+        counts = self.space.counts(genotype)
         return Candidate(
             genotype=genotype,
             latency=latency,
@@ -190,6 +189,10 @@ class Appraiser:
             f"of {len(kept)} seen is {fastest.genotype} with {fastest_ms:.4g} ms. Raise the "
             "budget to that, or make the space's networks smaller"
         )
+
+    def _predict(self, model: LatencyModel, genotype: str) -> Latency:
+        precision = model.table.target.precision
+        return model.predict_network(genotype, network_in(precision, self.space.kernels(genotype)))
 
     def _keeps_limits(self, candidate: Candidate) -> bool:
         return self.limits.admits(

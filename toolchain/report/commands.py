@@ -8,15 +8,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from toolchain.config import PROXIES
+from toolchain.kinds.table import make_task_settings
+from toolchain.kinds.task import Task
 from toolchain.methods.method import make_settings
 from toolchain.pipeline import BENCHMARK
 from toolchain.report.content import Content, Record
 from toolchain.run_dir import TABLE
 from toolchain.spaces.space import make_space, space_to_json
-from toolchain.train.recipe import TrainSettings
+from toolchain.train.supernet_plan import SupernetPlan
 
-FROM_DATA = ("input_shape", "classes")
+FROM_DATA = ("input_shape", "classes", "head")
 """Settings of a space that the task's data decide."""
 
 
@@ -40,10 +41,17 @@ def search_command(content: Content, folder: Path) -> str:
     method_defaults = asdict(make_settings(method["name"], {}))
     words += ["--method", method["name"]]
     words += _changed("--method-set", method["settings"], method_defaults)
-    proxy, proxy_defaults = _nearest_proxy(config["proxy"])
-    words += ["--proxy", proxy, *_changed("--proxy-set", config["proxy"], proxy_defaults)]
+    if content.shares_weights:
+        words += ["--weights", "shared"]
+        words += _changed("--supernet-set", config["supernet"], asdict(SupernetPlan()))
+    else:
+        if content.kind.shares_weights:
+            words += ["--weights", "own"]
+        proxy, proxy_defaults = _nearest_proxy(content.kind, config["proxy"])
+        words += ["--proxy", proxy, *_changed("--proxy-set", config["proxy"], proxy_defaults)]
     epochs = config["training"]["epochs"]
-    training_defaults = asdict(TrainSettings(epochs=epochs))
+    training = content.kind.training(epochs, is_inherited=content.shares_weights)
+    training_defaults = asdict(training)
     words += ["--epochs", str(epochs)]
     words += _changed("--train-set", config["training"], training_defaults)
     words += _table_and_budget_words(content)
@@ -54,7 +62,13 @@ def search_command(content: Content, folder: Path) -> str:
 
 
 def make_command(content: Content, folder: Path) -> str:
-    """Makes the run again: the search, or the pruning of the search that it was pruned from."""
+    """Makes the run again: the search, or the pruning or scaling of what another one found."""
+    if content.scaled_from is not None:
+        outline = content.config["space"]["settings"]
+        words = ["pocketnas", "scale", content.scaled_from, "--output", str(folder)]
+        words += ["--channel-scale", f"{outline['channel_scale']:g}"]
+        words += ["--replicate", ",".join(map(str, outline["replicate"]))]
+        return shlex.join([*words, *_table_and_budget_words(content)])
     if content.pruned_from is None:
         return search_command(content, folder)
     words = ["pocketnas", "prune", content.pruned_from, "--output", str(folder)]
@@ -105,10 +119,15 @@ def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _task_words(config: Record) -> list[str]:
     words = ["--task", config["task"]]
-    for option, value in (("--data", config["data"]), ("--image-size", config["image_size"])):
-        if value is not None:
-            words += [option, str(value)]
-    return words
+    if config["data"] is not None:
+        words += ["--data", config["data"]]
+    if (size := config["image_size"]) is not None:
+        words += [
+            "--image-size",
+            ",".join(map(str, size)) if isinstance(size, list) else str(size),
+        ]
+    defaults = asdict(make_task_settings(config["task"], {}))
+    return [*words, *_changed("--task-set", config.get("task_settings", {}), defaults)]
 
 
 def _space_words(config: Record) -> list[str]:
@@ -132,9 +151,9 @@ def _table_and_budget_words(content: Content) -> list[str]:
     return words
 
 
-def _nearest_proxy(settings: Record) -> tuple[str, Record]:
+def _nearest_proxy(kind: type[Task], settings: Record) -> tuple[str, Record]:
     """The named proxy with the fewest settings that differ, and its settings."""
-    named = {name: asdict(make()) for name, make in PROXIES.items()}
+    named = {name: asdict(make()) for name, make in kind.proxies.items()}
     nearest = min(named, key=lambda name: len(_changed("", settings, named[name])))
     return nearest, named[nearest]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,13 +14,18 @@ from latency_tables.store import load_table
 from latency_tables.table import LatencyTable
 from toolchain.evaluation import CANDIDATES
 from toolchain.graph import Graph
+from toolchain.kinds.table import entry
+from toolchain.kinds.task import Task
 from toolchain.methods.meta_graph import MetaGraph, meta_graph_from_json
-from toolchain.pipeline import BENCHMARK, SEARCH, TEST, TRAINING
+from toolchain.pipeline import BENCHMARK, PREDICTIONS, SEARCH, TEST, TRAINING
 from toolchain.run_dir import TABLE, RunDirectory
+from toolchain.shared_weights import CURVE, SCORES
 from toolchain.spaces.dag import Dag, parse_dags
+from toolchain.spaces.image_space import ImageSpace
 from toolchain.spaces.space import make_space
 
 CARD = "network.json"
+INT8_CARD = "network.int8.json"
 
 Record = Mapping[str, Any]
 
@@ -33,12 +39,16 @@ class Content:
         config: what was asked for.
         budget: the limit; None for a search by MACs alone.
         table: what latencies were predicted with.
-        candidates: networks trained on the proxy, in the order they were finished.
+        supernet: points of the curve of the shared weights' training; empty where there are none.
+        supernet_scores: what its smallest and largest network score, once it is trained.
+        candidates: networks judged, in the order they were finished.
         search: the answer and the walk to it; where none was made, just the answer.
         graph: the answer's network.
         training: epochs of the final training.
-        test: accuracy on the test set.
+        test: the result on the test data.
+        predictions: some of it drawn, PNG.
         card: of the exported file.
+        int8_card: of the same in 8-bit integers.
         benchmark: predicted against measured.
     """
 
@@ -46,13 +56,39 @@ class Content:
     config: Record
     budget: Budget | None
     table: LatencyTable | None
+    supernet: Sequence[Record]
+    supernet_scores: Record | None
     candidates: Sequence[Record]
     search: Record | None
     graph: Graph | None
     training: Sequence[Record]
     test: Record | None
+    predictions: bytes | None
     card: Record | None
+    int8_card: Record | None
     benchmark: Record | None
+
+    @property
+    def kind(self) -> type[Task]:
+        """The kind of the run's task."""
+        return entry(self.config["task"]).kind
+
+    @property
+    def shares_weights(self) -> bool:
+        """Whether candidates are judged by the weights of a supernet."""
+        return self.config.get("supernet") is not None
+
+    @property
+    def judged_by(self) -> str:
+        """What gives candidates their metric, as an adjective: ``Proxy`` or ``Supernet``."""
+        return "Supernet" if self.shares_weights else "Proxy"
+
+    @property
+    def predictions_url(self) -> str | None:
+        """The drawn predictions, to stand in a page."""
+        if self.predictions is None:
+            return None
+        return f"data:image/png;base64,{base64.b64encode(self.predictions).decode()}"
 
     @property
     def best(self) -> Record | None:
@@ -73,6 +109,11 @@ class Content:
     def pruned_from(self) -> str | None:
         """The search whose meta-graph gave the answer; None where a search of its own did."""
         return self.search.get("pruned_from") if self.search else None
+
+    @property
+    def scaled_from(self) -> str | None:
+        """The search whose answer was made wider or deeper; None where it stayed as it was."""
+        return self.search.get("scaled_from") if self.search else None
 
     @property
     def meta_graph(self) -> MetaGraph | None:
@@ -114,26 +155,32 @@ def read_content(run: RunDirectory) -> Content:
     Raises:
         RunUnusable: a file is damaged.
         TableUnreadable: the latency table is.
-        NameUnknown: the run is of a space that this version does not have.
+        NameUnknown: the run is of a task or a space that this version does not have.
         GenotypeInvalid: the answer is no network of the run's space.
     """
     config = run.config
+    entry(config["task"])
     search = _read(run, SEARCH)
     graph = None
     if search is not None:
         space = make_space(config["space"]["name"], config["space"]["settings"])
-        graph = space.decode(search["best"]["genotype"])
+        if isinstance(space, ImageSpace):
+            graph = space.decode(search["best"]["genotype"])
     return Content(
         path=run.path.resolve(),
         config=config,
         budget=Budget(**config["budget"]) if config["budget"] else None,
         table=load_table(run.path / TABLE) if run.has(TABLE) else None,
+        supernet=run.records(CURVE),
+        supernet_scores=_read(run, SCORES),
         candidates=run.records(CANDIDATES),
         search=search,
         graph=graph,
         training=run.records(TRAINING),
         test=_read(run, TEST),
+        predictions=(run.path / PREDICTIONS).read_bytes() if run.has(PREDICTIONS) else None,
         card=_read(run, CARD),
+        int8_card=_read(run, INT8_CARD),
         benchmark=_read(run, BENCHMARK),
     )
 

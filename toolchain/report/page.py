@@ -21,6 +21,7 @@ from toolchain.report.meta_graph_figure import meta_graph_figure
 from toolchain.report.result_figures import (
     kernel_rows,
     kernel_sums,
+    supernet_figure,
     training_figure,
     verdict_figure,
 )
@@ -40,7 +41,7 @@ def write_report(run: RunDirectory) -> Path:
     Raises:
         RunUnusable: a file of the run is damaged, or the report cannot be written.
         TableUnreadable: the run's latency table is damaged.
-        NameUnknown: the run is of a space or method that this version does not have.
+        NameUnknown: the run is of a task, space or method that this version does not have.
         GenotypeInvalid: the answer is no network of the run's space.
     """
     run.write_text(REPORT, render(read_content(run)))
@@ -55,6 +56,8 @@ def render(content: Content) -> str:
         verdict=judge(content),
         css=Markup(files(PACKAGE).joinpath("report.css").read_text(encoding="utf-8")),
         commands=commands,
+        metric=content.kind.metric,
+        examples=content.kind.examples,
         counts=count_network(content.graph) if content.graph else None,
         **_figures(content),
     )
@@ -85,7 +88,8 @@ def _environment() -> Environment:
 def _figures(content: Content) -> dict[str, Any]:
     """The charts that can be drawn; None or empty where their records are missing."""
     benchmark = content.benchmark
-    test_accuracy = content.test["accuracy"] if content.test else None
+    metric = content.kind.metric
+    test_value = content.test[metric.key] if content.test else None
     kernels = benchmark["kernels"] if benchmark else []
     meta_graph = content.meta_graph
     return {
@@ -96,7 +100,8 @@ def _figures(content: Content) -> dict[str, Any]:
         "kernel_rows": kernel_rows(kernels),
         "kernel_sums": kernel_sums(kernels),
         "training_figure": (
-            training_figure(content.training, test_accuracy) if content.training else None
+            training_figure(content.training, metric, test_value) if content.training else None
         ),
+        "supernet_figure": supernet_figure(content.supernet) if content.supernet else None,
         "network_figure": Markup(draw_svg(content.graph)) if content.graph else None,
     }

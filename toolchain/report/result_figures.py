@@ -8,9 +8,10 @@ from typing import NamedTuple
 from markupsafe import Markup
 
 from latency_tables.kernel import Kernel, parse_kernel
+from toolchain.kinds.metric import Metric
 from toolchain.report.chart import Axis, Chart, Point, Series, Tick, make_axis
 from toolchain.report.content import Record
-from toolchain.report.quantity import SPACE, between, milliseconds, percent, plain
+from toolchain.report.quantity import SPACE, between, milliseconds, plain
 
 DEAREST = 20
 """Kernels that get bars of their own."""
@@ -91,8 +92,10 @@ def kernel_sums(kernels: Sequence[Record]) -> list[KernelSum]:
     return [_sum(text, part) for text, part in [*parts, (f"All {len(ranked)} kernels", ranked)]]
 
 
-def training_figure(training: Sequence[Record], test_accuracy: float | None) -> Markup:
-    """Losses and accuracy of the final training, epoch by epoch."""
+def training_figure(
+    training: Sequence[Record], metric: Metric, test_value: float | None
+) -> Markup:
+    """Losses and metric of the final training, epoch by epoch."""
     epochs = make_axis("Epoch", [report["epoch"] for report in training], is_whole=True)
 
     def points(value: Callable[[Record], float], unit: str) -> list[Point]:
@@ -106,17 +109,37 @@ def training_figure(training: Sequence[Record], test_accuracy: float | None) -> 
         y = make_axis(label, values)
         return Chart(title=f"{label}, by epoch", x=epochs, y=y, series=series).with_legend()
 
-    losses = points(lambda one: one["validation_loss"], "")
-    accuracies = points(lambda one: 100 * one["validation_accuracy"], "%")
-    tests = []
-    if test_accuracy is not None:
-        last = Point(training[-1]["epoch"], 100 * test_accuracy, f"test {percent(test_accuracy)}")
-        tests.append(Series("test", "best", "star", [last]))
-    return drawn(
-        "Loss",
-        Series("training", "second", "dot", points(lambda one: one["train_loss"], ""), True),
-        Series("validation", "first", "dot", losses, True),
-    ) + drawn("Accuracy, %", Series("validation", "first", "dot", accuracies, True), *tests)
+    losses = [Series("training", "second", "dot", points(lambda one: one["train_loss"], ""), True)]
+    if "validation_loss" in training[0]:
+        values = points(lambda one: one["validation_loss"], "")
+        losses.append(Series("validation", "first", "dot", values, True))
+    values = points(lambda one: metric.drawn(one[f"validation_{metric.key}"]), metric.unit)
+    measured = [Series("validation", "first", "dot", values, True)]
+    if test_value is not None:
+        note = f"test {metric.text(test_value)}"
+        last = Point(training[-1]["epoch"], metric.drawn(test_value), note)
+        measured.append(Series("test", "best", "star", [last]))
+    return drawn("Loss", *losses) + drawn(metric.axis, *measured)
+
+
+def supernet_figure(curve: Sequence[Record]) -> Markup:
+    """Losses of the trainings before the search: of the teacher, and of the shared weights.
+
+    Each has steps of its own; the supernet's loss includes the distance to the teacher.
+    """
+    styles = {"teacher": "second", "supernet": "first"}
+    series = []
+    for network, style in styles.items():
+        points = [
+            Point(one["step"], one["loss"], f"{network}, step {one['step']}: {one['loss']:.4g}")
+            for one in curve
+            if one["network"] == network
+        ]
+        if points:
+            series.append(Series(network, style, "dot", points, True))
+    x = make_axis("Step", [one["step"] for one in curve], is_whole=True)
+    y = make_axis("Loss", [one["loss"] for one in curve])
+    return Chart(title="Loss by step", x=x, y=y, series=series).with_legend()
 
 
 def kernel_text(kernel: Kernel) -> str:

@@ -10,10 +10,10 @@ from markupsafe import Markup
 
 from toolchain.report.chart import Chart, Point, Series, Tick, make_axis
 from toolchain.report.content import Content, Record
-from toolchain.report.quantity import count, milliseconds, percent
+from toolchain.report.quantity import count, milliseconds
 
 OUTLIER_FENCE = 3.0
-"""Interquartile ranges below the lower quartile where one accuracy would flatten all others."""
+"""Interquartile ranges below the lower quartile where one score would flatten all others."""
 
 
 class Cost(NamedTuple):
@@ -31,7 +31,7 @@ class Cost(NamedTuple):
 
 
 def candidates_figure(content: Content) -> Markup:
-    """Accuracy against predicted latency, or against MACs, of every network trained."""
+    """The metric against predicted latency, or against MACs, of every network judged."""
     cost = _cost(content)
     floor = _floor([one["metric"] for one in content.candidates])
     scaled = [one for one in content.candidates if one["metric"] >= floor]
@@ -40,22 +40,25 @@ def candidates_figure(content: Content) -> Markup:
     rejected = [one for one in scaled if not content.admits(one)]
 
     def series(text: str, style: str, symbol: str, members: Iterable[Record]) -> Series:
-        points = [Point(cost.of(one), _accuracy(one), describe(one)) for one in members]
+        points = [
+            Point(cost.of(one), _drawn(one, content), describe(one, content)) for one in members
+        ]
         return Series(text, style, symbol, points, is_joined=symbol == "line")
 
     best = [content.best] if content.best else []
+    judged = "scored" if content.shares_weights else "trained"
     drawn = [
         series("the walk", "walk", "line", content.walk),
         series("over the budget", "second", "cross", rejected),
-        series("within the budget" if content.budget else "trained", "first", "dot", admitted),
+        series("within the budget" if content.budget else judged, "first", "dot", admitted),
         series("too weak for the scale", "weak", "below", weak),
         series("the answer", "best", "star", best),
     ]
     costs = [*map(cost.of, content.candidates), *(limit.value for limit in cost.limits)]
     return Chart(
-        title="Accuracy against cost of the networks trained",
+        title=f"{content.kind.metric.title} against cost of the networks {judged}",
         x=make_axis(cost.label, costs),
-        y=make_axis("Proxy accuracy, %", map(_accuracy, scaled)),
+        y=make_axis(_label(content), [_drawn(one, content) for one in scaled]),
         series=[one for one in drawn if one.points],
         x_limits=cost.limits,
         height=340,
@@ -63,7 +66,7 @@ def candidates_figure(content: Content) -> Markup:
 
 
 def trajectory_figure(content: Content) -> Markup:
-    """Score, accuracy and cost of each step of the walk.
+    """Score, metric and cost of each step of the walk.
 
     Against the edges left where edges are dropped one by one, else against networks trained.
     """
@@ -74,7 +77,7 @@ def trajectory_figure(content: Content) -> Markup:
     x = make_axis(label, [s[place] for s in steps], is_reversed=is_reversed, is_whole=True)
 
     def points(value: Callable[[Record], float], among: Iterable[Record] = steps) -> list[Point]:
-        return [Point(step[place], value(step), describe(step)) for step in among]
+        return [Point(step[place], value(step), describe(step, content)) for step in among]
 
     def drawn(
         label: str, value: Callable[[Record], float], *more: Series, limits: Sequence[Tick] = ()
@@ -87,20 +90,25 @@ def trajectory_figure(content: Content) -> Markup:
         title = f"{label} along the walk"
         return Chart(title=title, x=x, y=y, series=series, y_limits=limits).with_legend()
 
+    def metric(step: Record) -> float:
+        return _drawn(step, content)
+
     means = points(lambda step: step["mean_score"])
     mean = Series("mean of the step", "second", "line", means, True)
     answers = [step for step in steps if step["genotype"] == content.best["genotype"]]
-    answer = Series("the answer", "best", "star", points(_accuracy, answers))
+    answer = Series("the answer", "best", "star", points(metric, answers))
     return (
         drawn("Score", lambda step: step["score"], mean)
-        + drawn("Proxy accuracy, %", _accuracy, answer)
+        + drawn(_label(content), metric, answer)
         + drawn(cost.label, cost.of, limits=cost.limits)
     )
 
 
-def describe(candidate: Record) -> str:
+def describe(candidate: Record, content: Content) -> str:
     """A candidate, or a step's choice, in a few lines."""
-    lines = [candidate["genotype"], f"proxy accuracy {percent(candidate['metric'])}"]
+    metric = content.kind.metric
+    value = metric.text(metric.value(candidate["metric"]))
+    lines = [candidate["genotype"], f"{content.judged_by.lower()} {metric.name} {value}"]
     if candidate["p50_ms"] is not None:
         p95 = milliseconds(candidate["p95_ms"])
         lines.append(f"predicted {milliseconds(candidate['p50_ms'])}, {p95} at 95%")
@@ -111,8 +119,13 @@ def describe(candidate: Record) -> str:
     return "\n".join(lines)
 
 
-def _accuracy(candidate: Record) -> float:
-    return 100 * float(candidate["metric"])
+def _drawn(candidate: Record, content: Content) -> float:
+    metric = content.kind.metric
+    return metric.drawn(metric.value(float(candidate["metric"])))
+
+
+def _label(content: Content) -> str:
+    return f"{content.judged_by} {content.kind.metric.label}"
 
 
 def _cost(content: Content) -> Cost:
@@ -125,6 +138,6 @@ def _cost(content: Content) -> Cost:
     return Cost(label, content.limited_ms, (Tick(limit_ms, f"budget {milliseconds(limit_ms)}"),))
 
 
-def _floor(accuracies: Sequence[float]) -> float:
-    low, high = np.percentile(accuracies, (25, 75))
+def _floor(scores: Sequence[float]) -> float:
+    low, high = np.percentile(scores, (25, 75))
     return float(low - OUTLIER_FENCE * (high - low))

@@ -127,6 +127,14 @@ def parse_dags(genotype: str) -> tuple[Dag, ...]:
     )
 
 
+def parse_word(word: str) -> DagNode | None:
+    """The node that a word stands for, its numbers as they are; None if it is no word."""
+    match = _WORD.fullmatch(word)
+    if match is None:
+        return None
+    return DagNode(int(match[1]), match[2], tuple(map(int, match[3].split(","))))
+
+
 def _parse_stage(genotype: str, stage: int, text: str) -> Dag:
     def invalid(reason: str) -> GenotypeInvalid:
         return GenotypeInvalid(genotype, f"stage {stage}: {reason}")
@@ -136,11 +144,10 @@ def _parse_stage(genotype: str, stage: int, text: str) -> Dag:
     alive = {0}
     nodes: list[DagNode] = []
     for word in text.split("."):
-        match = _WORD.fullmatch(word)
-        if match is None:
+        node = parse_word(word)
+        if node is None:
             raise invalid(f"{word!r} is not a number, an operator and numbers, like 20c0,14")
-        number, operator = int(match[1]), match[2]
-        sources = tuple(map(int, match[3].split(",")))
+        number, operator, sources = node
         if operator not in OPERATORS:
             raise invalid(f"unknown operator {operator!r}; known are {', '.join(OPERATORS)}")
         if number <= (nodes[-1].number if nodes else 0):
@@ -156,5 +163,5 @@ def _parse_stage(genotype: str, stage: int, text: str) -> Dag:
         if unknown:
             raise invalid(f"node {number} reads {unknown[0]}, which the input does not reach")
         alive.add(number)
-        nodes.append(DagNode(number, operator, sources))
+        nodes.append(node)
     return Dag(tuple(nodes))

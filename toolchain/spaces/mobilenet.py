@@ -32,6 +32,7 @@ import numpy as np
 from toolchain.errors import GenotypeInvalid
 from toolchain.graph import Graph, GraphBuilder
 from toolchain.layers import Conv2d, GlobalAveragePool, Input, Linear, Multiply, Shape
+from toolchain.spaces.image_space import ImageSpace
 from toolchain.spaces.interned import ADD, conv
 
 
@@ -157,7 +158,7 @@ class Baseline(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MobileNetSpace:
+class MobileNetSpace(ImageSpace):
     """Every network of the given versions, widths and resolutions.
 
     Attributes:

@@ -25,6 +25,7 @@ import numpy as np
 from toolchain.errors import GenotypeInvalid, NameUnknown
 from toolchain.graph import Graph, GraphBuilder
 from toolchain.layers import Input, Shape
+from toolchain.spaces.image_space import ImageSpace
 from toolchain.spaces.scalenet_body import add_module, add_stem, add_transition
 from toolchain.spaces.scalenet_heads import HEADS, HeadSettings
 from toolchain.spaces.scalenet_module import (
@@ -60,7 +61,7 @@ DEPTH_SHARE = 1 / 4
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScaleNetSpace:
+class ScaleNetSpace(ImageSpace):
     """Networks of one outline whose modules differ in depths and fusions.
 
     Attributes:
@@ -226,8 +227,10 @@ class ScaleNetSpace:
         """Genotypes that together run every kernel that any genotype of the space can run.
 
         The largest network does: kernels of blocks and fusions depend on their branches alone.
+        The smallest one is the fastest, which budgets are checked against.
         """
         yield self.largest()
+        yield self.smallest()
 
     def parse(self, genotype: str) -> tuple[ScaleModule, ...]:
         """The modules of a genotype.

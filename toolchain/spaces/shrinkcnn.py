@@ -13,117 +13,34 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
-from string import digits
 from typing import ClassVar
 
 import numpy as np
 
-from toolchain.errors import GenotypeInvalid
 from toolchain.graph import Graph, GraphBuilder
 from toolchain.layers import GlobalAveragePool, Input, Linear, MaxPool2d, Shape
+from toolchain.spaces.cell import (
+    MAX_NODES,
+    Cell,
+    complete_cell,
+    neighbor,
+    parse_cell,
+    random_cell,
+)
+from toolchain.spaces.image_space import ImageSpace
 from toolchain.spaces.interned import ADD, CONCAT, conv
 
 OPERATORS = ("s", "c")
 """Separable 3x3 convolution, 1x1 convolution."""
 
 BASE_WIDTH = 16
-TRIES = 100
-"""Draws for a mutation that changes something and leaves a network."""
 
-MAX_NODES = 10
-"""Nodes are named by one digit."""
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A DAG of operators. Node 0 is the input; node i reads ``sources[i - 1]``.
-
-    Attributes:
-        operators: operator letter of nodes 1, 2, ...
-        sources: nodes that each of them reads, ascending; () when the node is dead.
-    """
-
-    operators: str
-    sources: tuple[tuple[int, ...], ...]
-
-    @property
-    def genotype(self) -> str:
-        """The cell as text."""
-        return ".".join(
-            operator + "".join(map(str, sources))
-            for operator, sources in zip(self.operators, self.sources, strict=True)
-        )
-
-    @property
-    def edges(self) -> tuple[tuple[int, int], ...]:
-        """All edges (from, to), by target then source."""
-        return tuple(
-            (source, target)
-            for target, sources in enumerate(self.sources, start=1)
-            for source in sources
-        )
-
-    @property
-    def live(self) -> tuple[tuple[int, str, tuple[int, ...]], ...]:
-        """What the cell computes: number, operator and sources of each live node."""
-        nodes = zip(self.operators, self.sources, strict=True)
-        return tuple(
-            (number, operator, sources)
-            for number, (operator, sources) in enumerate(nodes, start=1)
-            if sources
-        )
-
-    @cached_property
-    def leaves(self) -> tuple[int, ...]:
-        """Live nodes that nobody reads; their concat is the cell's output."""
-        read = {source for sources in self.sources for source in sources}
-        return tuple(
-            node
-            for node, sources in enumerate(self.sources, start=1)
-            if sources and node not in read
-        )
-
-    def without(self, edge: tuple[int, int]) -> Cell:
-        """The cell with one edge removed, and with it every edge the input no longer reaches."""
-        kept = [
-            tuple(source for source in sources if (source, target) != edge)
-            for target, sources in enumerate(self.sources, start=1)
-        ]
-        return Cell(self.operators, _reachable(kept))
-
-
-def parse_cell(genotype: str) -> Cell:
-    """The cell that a genotype stands for.
-
-    Raises:
-        GenotypeInvalid: a word is malformed, a node reads a later, dead or repeated one, or
-            nothing reads the input.
-    """
-    words = genotype.split(".")
-    if len(words) >= MAX_NODES:
-        raise GenotypeInvalid(genotype, f"at most {MAX_NODES - 1} nodes, got {len(words)}")
-    for word in words:
-        if word[:1] not in OPERATORS or not set(word[1:]) <= set(digits):
-            raise GenotypeInvalid(genotype, f"{word!r} is not s or c followed by digits")
-    cell = Cell(
-        "".join(word[0] for word in words),
-        tuple(tuple(map(int, word[1:])) for word in words),
-    )
-    for node, sources in enumerate(cell.sources, start=1):
-        if list(sources) != sorted(set(sources)) or any(source >= node for source in sources):
-            raise GenotypeInvalid(
-                genotype, f"node {node} must read earlier nodes, each once, ascending"
-            )
-    if _reachable(list(cell.sources)) != cell.sources:
-        raise GenotypeInvalid(genotype, "a node reads one that the input does not reach")
-    if not cell.leaves:
-        raise GenotypeInvalid(genotype, "no node reads the input")
-    return cell
+COST_WEIGHT = 0.1
+"""Accuracy that a ten-fold cost is worth in AutoShrink's score."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class ShrinkCnnSpace:
+class ShrinkCnnSpace(ImageSpace):
     """Cells of ``nodes`` nodes in a network of fixed outline (stem, stages, head).
 
     Attributes:
@@ -180,10 +97,9 @@ class ShrinkCnnSpace:
 
     def complete(self, operators: str) -> str:
         """The genotype of the complete DAG, where AutoShrink begins."""
-        sources = tuple(tuple(range(node)) for node in range(1, self.nodes))
-        return Cell(operators, sources).genotype
+        return complete_cell(operators).genotype
 
-    def shuffled_operators(self, rng: np.random.Generator) -> str:
+    def random_operators(self, rng: np.random.Generator) -> str:
         """Operators for nodes 1, 2, ...: half and half over all slots, then shuffled once.
 
         The slot of node 0 takes part in the shuffle and is not used (as in the paper's code).
@@ -198,35 +114,23 @@ class ShrinkCnnSpace:
             rng: source of randomness.
             operators: operators of the nodes; drawn when None.
         """
-        letters = operators or self.shuffled_operators(rng)
-        density = rng.uniform()
-        sources = [
-            tuple(source for source in range(node) if rng.uniform() < density)
-            for node in range(1, self.nodes)
-        ]
-        cell = Cell(letters, _reachable(sources))
-        if not cell.leaves:
-            cell = Cell(letters, ((0,), *([()] * (self.nodes - 2))))
-        return cell.genotype
+        return random_cell(operators or self.random_operators(rng), rng).genotype
 
     def mutate(self, genotype: str, rng: np.random.Generator) -> str:
-        """A genotype one step away: an edge more or fewer, or another operator."""
-        cell = parse_cell(genotype)
-        for _ in range(TRIES):
-            dead = self.nodes - 1 - len(cell.sources)
-            letters = [*cell.operators, *OPERATORS[0] * dead]
-            sources = [set(one) for one in (*cell.sources, *[()] * dead)]
-            node = int(rng.integers(1, self.nodes))
-            source = int(rng.integers(node + 1))
-            if source == node:
-                letters[node - 1] = OPERATORS[1 - OPERATORS.index(letters[node - 1])]
-            else:
-                sources[node - 1] ^= {source}
-            kept = _reachable([tuple(sorted(one)) for one in sources])
-            changed = Cell("".join(letters), kept)
-            if changed.leaves and changed.live != cell.live:
-                return changed.genotype
-        return genotype
+        """A genotype one step away: an edge more or fewer, or another operator.
+
+        Raises:
+            GenotypeInvalid: the text is no genotype of this space.
+        """
+        return neighbor(self.parse(genotype), OPERATORS, self.nodes, rng).genotype
+
+    def score(self, metric: float, decades: float) -> float:
+        """See CellSpace: ten-fold cost is worth 0.1 of accuracy."""
+        return metric - COST_WEIGHT * decades
+
+    def scored_cost(self, genotype: str) -> int:
+        """See CellSpace: multiply-accumulates."""
+        return self.counts(genotype).macs
 
     def witnesses(self) -> Iterator[str]:
         """Genotypes that together run every kernel that any genotype of the space can run.
@@ -256,17 +160,21 @@ class ShrinkCnnSpace:
             sources = (*readers, *spare, (others + 1,), *([()] * (unused - 1)))
             yield Cell(letters, sources).genotype
 
+    def parse(self, genotype: str) -> Cell:
+        """The cell of a genotype.
+
+        Raises:
+            GenotypeInvalid: the text is no genotype, or has more nodes than the space.
+        """
+        return parse_cell(genotype, OPERATORS, self.nodes)
+
     def decode(self, genotype: str) -> Graph:
         """The network of a genotype.
 
         Raises:
             GenotypeInvalid: the text is no genotype, or has more nodes than the space.
         """
-        cell = parse_cell(genotype)
-        if len(cell.sources) >= self.nodes:
-            raise GenotypeInvalid(
-                genotype, f"the space has {self.nodes} nodes, the genotype {len(cell.sources) + 1}"
-            )
+        cell = self.parse(genotype)
         channels, height, width = self.input_shape
         builder = GraphBuilder(genotype)
         x = builder.add("image", Input(channels=channels, height=height, width=width))
@@ -335,15 +243,3 @@ class ShrinkCnnSpace:
 def make_divisible(value: int) -> int:
     """The nearest multiple of four, at least four; halves go to the even multiple."""
     return max(round(value / 4), 1) * 4
-
-
-def _reachable(sources: list[tuple[int, ...]]) -> tuple[tuple[int, ...], ...]:
-    """The edges whose source the input reaches."""
-    alive = {0}
-    kept = []
-    for node, reads in enumerate(sources, start=1):
-        live = tuple(source for source in reads if source in alive)
-        kept.append(live)
-        if live:
-            alive.add(node)
-    return tuple(kept)

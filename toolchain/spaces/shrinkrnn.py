@@ -19,99 +19,38 @@ released cell is ``i0.s0.s01.t0123.i0123``; a node that reads nothing (``t``) is
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from string import digits
 from typing import ClassVar
 
 import numpy as np
 
-from toolchain.errors import GenotypeInvalid
-from toolchain.spaces.shrinkcnn import MAX_NODES, TRIES, Cell
+from latency_tables.kernel import Kernel
+from toolchain.count import Counts, count
+from toolchain.kernels import Plan, plan
+from toolchain.spaces.cell import (
+    MAX_NODES,
+    Cell,
+    complete_cell,
+    neighbor,
+    parse_cell,
+    random_cell,
+)
+from toolchain.spaces.recurrent_network import ACTIVATIONS, RecurrentNetwork
+from toolchain.spaces.shrinkrnn_step import step_graph
 
-ACTIVATIONS: Mapping[str, str] = {"r": "relu", "s": "sigmoid", "t": "tanh", "i": "identity"}
-"""Activations by their letters."""
+LETTERS = tuple(ACTIVATIONS)
 
-
-@dataclass(frozen=True, kw_only=True)
-class RecurrentNetwork:
-    """A language model: embedding, one cell, output tied to the embedding.
-
-    Attributes:
-        cell: its operators are letters of ``ACTIVATIONS``; node 0 computes s_0.
-        hidden: values of the state and of an embedding, H.
-        vocabulary: words.
-    """
-
-    cell: Cell
-    hidden: int
-    vocabulary: int
-
-    @property
-    def parameters(self) -> int:
-        """Weights: the embedding, counted once, the output's biases, W, and W_ij of each edge."""
-        return self.vocabulary * (self.hidden + 1) + self._cell_weights
-
-    @property
-    def macs_per_token(self) -> int:
-        """Multiply-accumulates of all matrix products for one token, the output's included."""
-        return self.vocabulary * self.hidden + self._cell_weights
-
-    @property
-    def score_flops(self) -> int:
-        """Cost as AutoShrink's score has it: H^2 for each edge, and nothing else."""
-        return len(self.cell.edges) * self.hidden**2
-
-    def to_json(self) -> dict[str, str | int]:
-        """Outline and counts."""
-        return {
-            "genotype": self.cell.genotype,
-            "hidden": self.hidden,
-            "vocabulary": self.vocabulary,
-            "params": self.parameters,
-            "macs_per_token": self.macs_per_token,
-        }
-
-    @property
-    def _cell_weights(self) -> int:
-        return (2 + len(self.cell.edges)) * 2 * self.hidden**2
-
-
-def parse_rnn_cell(genotype: str) -> Cell:
-    """The cell that a genotype stands for.
-
-    Raises:
-        GenotypeInvalid: a word is malformed, a node reads a later, dead or repeated one, or
-            nothing reads node 0.
-    """
-    words = genotype.split(".")
-    if len(words) >= MAX_NODES:
-        raise GenotypeInvalid(genotype, f"at most {MAX_NODES - 1} nodes, got {len(words)}")
-    alive = {0}
-    sources = []
-    for node, word in enumerate(words, start=1):
-        if word[:1] not in ACTIVATIONS or not set(word[1:]) <= set(digits):
-            raise GenotypeInvalid(genotype, f"{word!r} is not r, s, t or i followed by digits")
-        reads = tuple(map(int, word[1:]))
-        if list(reads) != sorted(set(reads)) or any(source >= node for source in reads):
-            raise GenotypeInvalid(
-                genotype, f"node {node} must read earlier nodes, each once, ascending"
-            )
-        if dead := sorted(set(reads) - alive):
-            raise GenotypeInvalid(genotype, f"node {node} reads node {dead[0]}, which is dead")
-        sources.append(reads)
-        if reads:
-            alive.add(node)
-    if alive == {0}:
-        raise GenotypeInvalid(genotype, "no node reads node 0")
-    return Cell("".join(word[0] for word in words), tuple(sources))
+PERPLEXITY_WEIGHT = 0.25
+WORTHLESS_PERPLEXITY = 200
+"""AutoShrink's score is 0.25 (200 - perplexity) - (log10 of the cost)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ShrinkRnnSpace:
     """Cells of ``nodes`` nodes in a language model of fixed size.
 
-    Not a ``Space``: networks are sequences' and not images', so that ``decode`` gives no graph.
+    Its networks read words, one at a time, and are no graphs of an image.
 
     Attributes:
         nodes: nodes of a cell, node 0 included; 6 in the paper, which makes 15 edges.
@@ -135,12 +74,11 @@ class ShrinkRnnSpace:
 
     def random_operators(self, rng: np.random.Generator) -> str:
         """Activations for nodes 1, 2, ...: each drawn alone, all equally likely."""
-        return "".join(rng.choice(list(ACTIVATIONS), size=self.nodes - 1))
+        return "".join(rng.choice(LETTERS, size=self.nodes - 1))
 
     def complete(self, operators: str) -> str:
         """The genotype of the complete DAG, where AutoShrink begins."""
-        sources = tuple(tuple(range(node)) for node in range(1, self.nodes))
-        return Cell(operators, sources).genotype
+        return complete_cell(operators).genotype
 
     def sample(self, rng: np.random.Generator, operators: str | None = None) -> str:
         """A random genotype; every density of edges is equally likely.
@@ -149,18 +87,7 @@ class ShrinkRnnSpace:
             rng: source of randomness.
             operators: activations of the nodes; drawn when None.
         """
-        letters = operators or self.random_operators(rng)
-        density = rng.uniform()
-        alive = [0]
-        sources: list[tuple[int, ...]] = []
-        for node in range(1, self.nodes):
-            reads = tuple(source for source in alive if rng.uniform() < density)
-            sources.append(reads)
-            if reads:
-                alive.append(node)
-        if alive == [0]:
-            sources[0] = (0,)
-        return Cell(letters, tuple(sources)).genotype
+        return random_cell(operators or self.random_operators(rng), rng).genotype
 
     def mutate(self, genotype: str, rng: np.random.Generator) -> str:
         """A genotype one step away: an edge more or fewer, or another activation.
@@ -168,31 +95,15 @@ class ShrinkRnnSpace:
         Raises:
             GenotypeInvalid: the text is no genotype of this space.
         """
-        cell = self.decode(genotype).cell
-        dead = self.nodes - 1 - len(cell.sources)
-        whole = Cell(cell.operators + "i" * dead, cell.sources + ((),) * dead)
-        for _ in range(TRIES):
-            changed = self._changed(whole, rng)
-            if changed.leaves and changed.live != whole.live:
-                return changed.genotype
-        return genotype
+        return neighbor(self.parse(genotype), LETTERS, self.nodes, rng).genotype
 
-    def _changed(self, cell: Cell, rng: np.random.Generator) -> Cell:
-        """The cell with one thing changed, perhaps at a dead node."""
-        node = int(rng.integers(1, self.nodes))
-        source = int(rng.integers(node + 1))
-        if source == node:
-            others = [letter for letter in ACTIVATIONS if letter != cell.operators[node - 1]]
-            letters = list(cell.operators)
-            letters[node - 1] = str(rng.choice(others))
-            return Cell("".join(letters), cell.sources)
-        if source in cell.sources[node - 1]:
-            return cell.without((source, node))
-        if source and not cell.sources[source - 1]:
-            return cell  # A dead node cannot be read.
-        sources = list(cell.sources)
-        sources[node - 1] = tuple(sorted((*sources[node - 1], source)))
-        return Cell(cell.operators, tuple(sources))
+    def parse(self, genotype: str) -> Cell:
+        """The cell of a genotype.
+
+        Raises:
+            GenotypeInvalid: the text is no genotype, or has more nodes than the space.
+        """
+        return parse_cell(genotype, LETTERS, self.nodes)
 
     def decode(self, genotype: str) -> RecurrentNetwork:
         """The network of a genotype.
@@ -200,9 +111,44 @@ class ShrinkRnnSpace:
         Raises:
             GenotypeInvalid: the text is no genotype, or has more nodes than the space.
         """
-        cell = parse_rnn_cell(genotype)
-        if len(cell.sources) >= self.nodes:
-            raise GenotypeInvalid(
-                genotype, f"the space has {self.nodes} nodes, the genotype {len(cell.sources) + 1}"
-            )
-        return RecurrentNetwork(cell=cell, hidden=self.hidden, vocabulary=self.vocabulary)
+        return RecurrentNetwork(
+            cell=self.parse(genotype), hidden=self.hidden, vocabulary=self.vocabulary
+        )
+
+    def plan(self, genotype: str) -> Plan:
+        """See Space: what one word takes."""
+        return plan(step_graph(self.decode(genotype)))
+
+    def kernels(self, genotype: str) -> tuple[Kernel, ...]:
+        """See Space."""
+        return self.plan(genotype).kernels
+
+    def counts(self, genotype: str) -> Counts:
+        """See Space: what one word takes."""
+        return count(step_graph(self.decode(genotype)))
+
+    def witnesses(self) -> Iterator[str]:
+        """Genotypes that together run every kernel that any genotype of the space can run.
+
+        A node's kernels depend on its activation and on how many nodes it reads, the output's on
+        how many leaves the cell has.
+        """
+        for letter in LETTERS:
+            operators = letter * (self.nodes - 1)
+            yield self.complete(operators)
+            for leaves in range(1, self.nodes):
+                dead = self.nodes - 1 - leaves
+                yield Cell(operators, ((0,),) * leaves + ((),) * dead).genotype
+
+    def score(self, metric: float, decades: float) -> float:
+        """See CellSpace: ten-fold cost is worth four of perplexity.
+
+        Args:
+            metric: the negative perplexity.
+            decades: see CellSpace.
+        """
+        return PERPLEXITY_WEIGHT * (WORTHLESS_PERPLEXITY + metric) - decades
+
+    def scored_cost(self, genotype: str) -> int:
+        """See CellSpace: H^2 for each edge, and nothing else."""
+        return self.decode(genotype).score_flops

@@ -1,68 +1,28 @@
-"""What every search space can do, and the table of those there are."""
+"""The table of search spaces, and how one is made by name."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from typing import Any, ClassVar, Protocol
-
-import numpy as np
+from typing import Any
 
 from latency_tables.kernel import Kernel
 from toolchain.errors import NameUnknown
-from toolchain.graph import Graph
-from toolchain.kernels import plan
-from toolchain.layers import Shape
 from toolchain.settings import override
+from toolchain.spaces.image_space import ImageSpace
 from toolchain.spaces.mobilenet import MobileNetSpace
+from toolchain.spaces.protocol import Space as Space
 from toolchain.spaces.scalenet import ScaleNetSpace
 from toolchain.spaces.shrinkcnn import ShrinkCnnSpace
+from toolchain.spaces.shrinkrnn import ShrinkRnnSpace
 from toolchain.spaces.swiftnet import SwiftNetSpace
-
-
-class Space(Protocol):
-    """A set of networks, each named by a genotype: short text.
-
-    Spaces are frozen dataclasses; their fields are the outline that all their networks share.
-
-    Attributes:
-        name: as in the table below.
-        input_shape: CHW of the images.
-        classes: features of the classifier, or labels or keypoints where a space has such heads.
-    """
-
-    name: ClassVar[str]
-
-    @property
-    def input_shape(self) -> Shape:
-        """CHW of the images."""
-
-    @property
-    def classes(self) -> int:
-        """Features of the classifier, or labels or keypoints."""
-
-    def sample(self, rng: np.random.Generator) -> str:
-        """A random genotype."""
-
-    def decode(self, genotype: str) -> Graph:
-        """The network of a genotype.
-
-        Raises:
-            GenotypeInvalid: the text stands for no network of this space.
-        """
-
-    def mutate(self, genotype: str, rng: np.random.Generator) -> str:
-        """A genotype one random step away; the same where there is no such step."""
-
-    def witnesses(self) -> Iterator[str]:
-        """Genotypes that together run every kernel that any genotype of the space can run."""
-
 
 SPACES: Mapping[str, Callable[[], Space]] = {
     ShrinkCnnSpace.name: ShrinkCnnSpace,
     SwiftNetSpace.name: SwiftNetSpace,
     MobileNetSpace.name: MobileNetSpace,
     ScaleNetSpace.name: ScaleNetSpace,
+    ShrinkRnnSpace.name: ShrinkRnnSpace,
 }
 """Every space by its name."""
 
@@ -79,6 +39,17 @@ def make_space(name: str, settings: Mapping[str, Any]) -> Space:
     return override(SPACES[name](), settings)
 
 
+def require_images(space: Space) -> ImageSpace:
+    """The space, if its networks read images.
+
+    Raises:
+        ValueError: they do not.
+    """
+    if not isinstance(space, ImageSpace):
+        raise ValueError(f"the networks of space {space.name} read no images: take another space")
+    return space
+
+
 def space_to_json(space: Space) -> dict[str, Any]:
     """Name and fields of a space, as ``make_space`` takes them."""
     return {"name": space.name, "settings": asdict(space)}  # type: ignore[call-overload]
@@ -87,5 +58,5 @@ def space_to_json(space: Space) -> dict[str, Any]:
 def space_kernels(space: Space) -> frozenset[Kernel]:
     """Every kernel that any network of the space can run."""
     return frozenset(
-        kernel for genotype in space.witnesses() for kernel in plan(space.decode(genotype)).kernels
+        kernel for genotype in space.witnesses() for kernel in space.kernels(genotype)
     )

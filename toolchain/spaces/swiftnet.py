@@ -26,6 +26,7 @@ from toolchain.errors import GenotypeInvalid
 from toolchain.graph import Graph, GraphBuilder
 from toolchain.layers import GlobalAveragePool, Input, Linear, MaxPool2d, Shape
 from toolchain.spaces.dag import OPERATORS, Dag, DagNode, Mask, dag_of, join, parse_dags
+from toolchain.spaces.image_space import ImageSpace
 from toolchain.spaces.interned import ADD_RELU, CONCAT, conv
 from toolchain.spaces.shrinkcnn import make_divisible
 
@@ -38,7 +39,7 @@ one, so that networks keep their size (our choice)."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class SwiftNetSpace:
+class SwiftNetSpace(ImageSpace):
     """Networks of one outline (stem, stages, head) whose stages differ in topology.
 
     Attributes:

@@ -6,9 +6,22 @@ Shapes: N images, C channels, H rows, W columns.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
+
+
+class ChannelStatistics(Protocol):
+    """What normalises images."""
+
+    @property
+    def mean(self) -> tuple[float, ...]:
+        """Mean of each channel over the *training* images, pixels taken in [0, 1]."""
+
+    @property
+    def std(self) -> tuple[float, ...]:
+        """Standard deviation of each channel, likewise; greater than 0."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -19,7 +19,8 @@ from torch import Tensor, nn
 
 from toolchain.errors import TrainingDiverged
 from toolchain.tasks.classification import ImageSet
-from toolchain.tasks.images import Images
+from toolchain.tasks.images import ChannelStatistics
+from toolchain.train.photo_augmentation import augment_photos
 from toolchain.train.recipe import TrainSettings, derived_seed
 
 EVALUATION_BATCH = 256
@@ -112,6 +113,8 @@ def train_epoch(
         images_NCHW = training.images[batch_N]
         if settings.augment == "crop-flip":
             images_NCHW = crop_and_flip(images_NCHW, generator)
+        elif settings.augment == "photo":
+            images_NCHW = augment_photos(images_NCHW, generator)
         x_NCHW = normalize(images_NCHW, training, device)
         labels_N = training.labels[batch_N].to(device)
         with _module_randomness(device, derived_seed(seed, epoch, index)):
@@ -152,10 +155,10 @@ def evaluate(module: nn.Module, images: ImageSet) -> Evaluation:
     return Evaluation(accuracy=right / len(images), loss=loss_sum / len(images))
 
 
-def normalize(images_NCHW: Tensor, images: Images, device: torch.device) -> Tensor:
+def normalize(images_NCHW: Tensor, statistics: ChannelStatistics, device: torch.device) -> Tensor:
     """Turn bytes to floats of mean 0 and deviation 1, in the memory format convolutions like."""
-    mean_C11 = torch.tensor(images.mean, device=device)[:, None, None] * 255
-    std_C11 = torch.tensor(images.std, device=device)[:, None, None] * 255
+    mean_C11 = torch.tensor(statistics.mean, device=device)[:, None, None] * 255
+    std_C11 = torch.tensor(statistics.std, device=device)[:, None, None] * 255
     x_NCHW = images_NCHW.to(device).to(torch.float32, memory_format=torch.channels_last)
     return (x_NCHW - mean_C11) / std_C11
 

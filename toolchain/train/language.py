@@ -9,11 +9,11 @@ Shape suffixes: D words of a text, T tokens of a sequence, N sequences, V words 
 
 from __future__ import annotations
 
-import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -22,11 +22,12 @@ from torch import Tensor, nn
 
 from toolchain.errors import TrainingDiverged
 from toolchain.tasks.text_segments import columns, regular_segments, segments
+from toolchain.train.checkpoint import load_checkpoint, save_checkpoint
 from toolchain.train.epoch import place
-from toolchain.train.language_recipe import LanguageSettings, should_average
+from toolchain.train.language_recipe import LanguageSettings
+from toolchain.train.language_state import LanguageState
 from toolchain.train.recipe import derived_seed
 from toolchain.train.recurrent import RecurrentModule, Unrolled
-from toolchain.train.weight_average import WeightAverage
 
 EVALUATION_ROWS = 35
 
@@ -123,6 +124,8 @@ def train_language(
     *,
     seed: int,
     device: str = "auto",
+    checkpoint: Path | None = None,
+    resume: bool = False,
     on_step: Callable[[int, LanguageStep], None] | None = None,
 ) -> Iterator[LanguageReport]:
     """Train `module` from the weights it has; one report for each epoch.
@@ -130,7 +133,9 @@ def train_language(
     After each report `module` has the weights of the last step, after the last report those with
     the best validation loss, averaged ones if they were best.
 
-    On a CPU the result depends on the arguments and the number of threads alone.
+    A report comes after the checkpoint of its epoch is on disk, so that a training killed at any
+    time can be resumed. On a CPU the result depends on the arguments and the number of threads
+    alone, a resumed training's too.
 
     Args:
         module: Language model; moved to the device and trained in place.
@@ -140,55 +145,63 @@ def train_language(
         settings: The recipe.
         seed: Chooses lengths of segments and dropout.
         device: "auto" for the GPU if there is one, or a device name of torch.
+        checkpoint: File to keep the state in after each epoch; none is kept when None.
+        resume: Go on from `checkpoint` if it exists; epochs that it has are not reported again.
         on_step: Called after each gradient step with the number of the epoch, from 1, and the
             step.
 
     Raises:
+        ValueError: `resume` without a checkpoint file to resume from.
+        CheckpointUnusable: The checkpoint cannot be read or belongs to another training.
         DataUnusable: A text is too short.
         TrainingDiverged: The loss is infinite or not a number.
     """
+    if resume and checkpoint is None:
+        raise ValueError("resume needs the checkpoint to resume from")
     text_TN = columns(training_D, settings.batch_size)
     columns(validation_D, settings.evaluation_batch_size)  # Too short? Better now than later.
-    place(module, device)
+    state = LanguageState(module, settings.epochs)
+    place(state, device)
     text_TN = text_TN.to(module.bias.device)
     optimizer = torch.optim.SGD(
         module.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
     )
-    average: WeightAverage | None = None
-    losses: list[float] = []
-    best_loss, best_weights = math.inf, module.state_dict()
-    for epoch in range(1, settings.epochs + 1):
+    epochs_done = 0
+    if checkpoint is not None and resume and checkpoint.exists():
+        epochs_done = load_checkpoint(checkpoint, state, optimizer, settings=settings, seed=seed)
+    for epoch in range(epochs_done + 1, settings.epochs + 1):
+        is_averaged = state.should_average(epoch - 1, settings.patience_epochs)
         start_s = time.perf_counter()
         loss_sum, tokens = 0.0, 0
         for step in _train_epoch(module, optimizer, text_TN, settings, seed=seed, epoch=epoch):
             loss_sum += step.loss * step.tokens
             tokens += step.tokens
-            if average is not None:
-                average.add()
+            if is_averaged:
+                state.average.add()
             if on_step is not None:
                 on_step(epoch, step)
         seconds = time.perf_counter() - start_s
-        with average.applied() if average is not None else contextlib.nullcontext():
+        with state.applied_average():
             loss = evaluate_language(
                 module, validation_D, batch_size=settings.evaluation_batch_size
             )
-            if is_best := loss < best_loss:
-                best_loss, best_weights = loss, _copy(module)
-        losses.append(loss)
+            is_best = state.see(epoch, loss)
+        if checkpoint is not None:
+            save_checkpoint(
+                checkpoint, state, optimizer, epochs_done=epoch, settings=settings, seed=seed
+            )
         yield LanguageReport(
             epoch=epoch,
             epochs=settings.epochs,
             train_loss=loss_sum / tokens,
             validation_loss=loss,
             learning_rate=settings.learning_rate_in(epoch),
-            is_averaged=average is not None,
+            is_averaged=is_averaged,
             is_best=is_best,
             seconds=seconds,
             tokens_per_second=tokens / seconds,
         )
-        if average is None and should_average(losses, settings.patience_epochs):
-            average = WeightAverage(module)
-    module.load_state_dict(best_weights)
+    module.load_state_dict(state.best.state_dict())
 
 
 def _train_epoch(
@@ -250,7 +263,3 @@ def _regularization(unrolled: Unrolled, settings: LanguageSettings) -> Tensor:
 
 def _cross_entropy(logits_TNV: Tensor, targets_TN: Tensor, reduction: str = "mean") -> Tensor:
     return F.cross_entropy(logits_TNV.flatten(0, 1), targets_TN.flatten(), reduction=reduction)
-
-
-def _copy(module: nn.Module) -> dict[str, Tensor]:
-    return {name: tensor.clone() for name, tensor in module.state_dict().items()}

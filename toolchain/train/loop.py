@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,9 @@ from torch import nn
 from toolchain.tasks.classification import ImageSet
 from toolchain.train.checkpoint import load_checkpoint, save_checkpoint
 from toolchain.train.epoch import Step, evaluate, place, train_epoch
-from toolchain.train.recipe import TrainSettings, build_optimizer
+from toolchain.train.moving_average import MovingAverage
+from toolchain.train.norms import set_norms, settle_norms
+from toolchain.train.recipe import TrainSettings, build_optimizer, initialize
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +58,7 @@ def train(
     resume: bool = False,
     on_step: Callable[[int, Step], None] | None = None,
 ) -> Iterator[EpochReport]:
-    """Train `module` from the weights it has (see `initialize`); one report for each epoch.
+    """Train `module` from the weights it has, or the recipe draws; one report for each epoch.
 
     A report comes after the checkpoint of its epoch is on disk, so that a training killed at any
     time can be resumed. On a CPU the resumed training ends with the very weights of an
@@ -80,11 +83,16 @@ def train(
     """
     if resume and checkpoint is None:
         raise ValueError("resume needs the checkpoint to resume from")
+    if settings.first_weights == "fan-out":
+        initialize(module, seed=seed, rule="fan-out")
     place(module, device)
+    set_norms(module, settings)
     optimizer = build_optimizer(module, settings)
+    average = MovingAverage(module, settings.average) if settings.average else None
+    state = nn.ModuleDict({"network": module, "average": average}) if average else module
     epochs_done = 0
     if checkpoint is not None and resume and checkpoint.exists():
-        epochs_done = load_checkpoint(checkpoint, module, optimizer, settings=settings, seed=seed)
+        epochs_done = load_checkpoint(checkpoint, state, optimizer, settings=settings, seed=seed)
     for epoch in range(epochs_done, settings.epochs):
         start_s = time.perf_counter()
         loss_sum, images, learning_rate = 0.0, 0, 0.0
@@ -92,15 +100,18 @@ def train(
             loss_sum += step.loss * step.images
             images += step.images
             learning_rate = step.learning_rate
+            if average is not None:
+                average.add()
             if on_step is not None:
                 on_step(epoch + 1, step)
         seconds = time.perf_counter() - start_s
         # Before the checkpoint: an epoch that it holds is not reported again.
-        evaluation = evaluate(module, validation)
+        with average.applied() if average else nullcontext():
+            evaluation = evaluate(module, validation)
         if checkpoint is not None:
             save_checkpoint(
                 checkpoint,
-                module,
+                state,
                 optimizer,
                 epochs_done=epoch + 1,
                 settings=settings,
@@ -116,3 +127,6 @@ def train(
             seconds=seconds,
             images_per_second=images / seconds,
         )
+    if average is not None:
+        average.adopt()
+    settle_norms(module, settings)

@@ -58,6 +58,20 @@ class ProxySettings:
     weak_epoch: int = 1
     overfit_ratio: float = math.inf
 
+    def __post_init__(self) -> None:
+        """Refuse what only a full training does.
+
+        Raises:
+            ValueError: The recipe draws first weights, averages weights or sets batch norms.
+        """
+        plain = TrainSettings(epochs=1)
+        for field in ("first_weights", "average", "norm_momentum", "norm_epsilon"):
+            if getattr(self.training, field) != getattr(plain, field):
+                raise ValueError(
+                    f"{field} {getattr(self.training, field)} is for full trainings: a "
+                    "candidate's short training leaves it as it is"
+                )
+
     @classmethod
     def paper(cls) -> Self:
         """Return the settings of AutoShrink's released code for CIFAR-10.

@@ -43,7 +43,7 @@ def cross_entropy(
     if class_weights_K is None:
         total = is_labelled.sum()
     else:
-        total = class_weights_K[labels_NHW[is_labelled]].sum()
+        total = class_weights_K.to(labels_NHW.device)[labels_NHW[is_labelled]].sum()
     return losses_NHW.sum() / total.clamp(min=torch.finfo(losses_NHW.dtype).tiny)
 
 
@@ -101,7 +101,7 @@ def _pixel_losses(
     losses_NHW = F.cross_entropy(
         enlarged(logits_NKhw, _size(masks_NHW)),
         labels_NHW,
-        weight=class_weights_K,
+        weight=None if class_weights_K is None else class_weights_K.to(logits_NKhw.device),
         ignore_index=IGNORE,
         reduction="none",
     )

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from toolchain.errors import DataUnusable
 from toolchain.tasks.augmentation import STILL, Movement, moved_with_masks
 from toolchain.tasks.confusion import Confusion, confusion
 from toolchain.tasks.segmentation import MaskedImages
@@ -39,6 +42,18 @@ class SegmentationObjective:
     movement: Movement = STILL
     pixel_loss: PixelLoss = cross_entropy
 
+    def __post_init__(self) -> None:
+        """Check that there is something to score by.
+
+        Raises:
+            DataUnusable: No pixel of the validation images has a label.
+        """
+        if not self.validation.class_pixels(self.classes).any():
+            raise DataUnusable(
+                f"no pixel of the {len(self.validation)} validation images has a label: set more "
+                "of the training images aside"
+            )
+
     @property
     def images(self) -> int:
         """See Objective."""
@@ -58,6 +73,10 @@ class SegmentationObjective:
         """See Objective."""
         return self.pixel_loss(outputs, targets)
 
+    def imitation(self, outputs: Tensor, taught: Tensor) -> Tensor:
+        """See Objective: the squared distance of the scores."""
+        return F.mse_loss(outputs, taught)
+
     def calibration(self) -> Iterator[Tensor]:
         """See Objective: the first training images, as they are."""
         for first in range(0, CALIBRATION_BATCHES * CALIBRATION_IMAGES, CALIBRATION_IMAGES):
@@ -66,8 +85,13 @@ class SegmentationObjective:
                 yield normalize(images_NCHW, self.training, torch.device("cpu"))
 
     def score(self, network: nn.Module) -> float:
-        """See Objective: the mean IoU."""
+        """See Objective: the mean IoU, in [0, 1]."""
         return measure_segmentation(network, self.validation, self.classes).mean_iou
+
+    def scoring(self) -> Self:
+        """See Objective."""
+        few_N = torch.arange(min(len(self.training), CALIBRATION_BATCHES * CALIBRATION_IMAGES))
+        return replace(self, training=self.training.select(few_N))
 
 
 @torch.no_grad()
@@ -80,8 +104,12 @@ def measure_segmentation(network: nn.Module, images: MaskedImages, classes: int)
     for batch_N in torch.split(torch.arange(len(images)), EVALUATION_BATCH):
         logits_NKhw = network(normalize(images.images[batch_N], images, device))
         masks_NHW = images.masks[batch_N]
-        rows, columns = masks_NHW.shape[1:]
-        predicted_NHW = enlarged(logits_NKhw, (rows, columns)).argmax(dim=1).cpu()
-        total += confusion(predicted_NHW, masks_NHW, classes)
+        total += confusion(labels_of(logits_NKhw, masks_NHW), masks_NHW, classes)
     network.train(was_training)
     return total
+
+
+def labels_of(logits_NKhw: Tensor, masks_NHW: Tensor) -> Tensor:
+    """Return what a network takes each pixel for, of shape NHW as the masks are, on the CPU."""
+    rows, columns = masks_NHW.shape[1:]
+    return enlarged(logits_NKhw, (rows, columns)).argmax(dim=1).cpu()

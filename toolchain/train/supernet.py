@@ -96,8 +96,9 @@ def recalibrate(network: nn.Module, batches: Iterable[Tensor]) -> None:
         layer.reset_running_stats()
         layer.momentum = None  # torch then averages over all batches alike
     network.train()
+    device = next(network.parameters()).device
     for x_NCHW in batches:
-        network(x_NCHW)
+        network(x_NCHW.to(device))
     for layer, momentum in zip(norms, momenta, strict=True):
         layer.momentum = momentum
     network.train(was_training)

@@ -11,26 +11,31 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
-class WeightAverage:
-    """A running mean.
+class WeightAverage(nn.Module):
+    """A running mean; its state is what a checkpoint needs of it."""
 
-    Attributes:
-        steps: How many sets of weights it is of.
-    """
+    count: Tensor
 
     def __init__(self, module: nn.Module) -> None:
-        self.steps = 0
-        self._weights = list(module.parameters())
-        self._means = [torch.zeros_like(weight) for weight in self._weights]
+        super().__init__()
+        self._weights = list(module.parameters())  # A list: they are the module's, not ours.
+        self.register_buffer("count", torch.zeros((), dtype=torch.int64))
+        for index, weight in enumerate(self._weights):
+            self.register_buffer(f"mean_{index}", torch.zeros_like(weight.detach()))
+
+    @property
+    def steps(self) -> int:
+        """How many sets of weights it is of."""
+        return int(self.count.item())
 
     @torch.no_grad()
     def add(self) -> None:
         """Count the weights that the module has now."""
-        self.steps += 1
-        for mean, weight in zip(self._means, self._weights, strict=True):
+        self.count += 1
+        for mean, weight in self._pairs():
             mean.add_(weight - mean, alpha=1 / self.steps)
 
     @contextmanager
@@ -45,7 +50,11 @@ class WeightAverage:
 
     @torch.no_grad()
     def _exchange(self) -> None:
-        for mean, weight in zip(self._means, self._weights, strict=True):
+        for mean, weight in self._pairs():
             own = weight.clone()
             weight.copy_(mean)
             mean.copy_(own)
+
+    def _pairs(self) -> Iterator[tuple[Tensor, Tensor]]:
+        for index, weight in enumerate(self._weights):
+            yield self.get_buffer(f"mean_{index}"), weight

@@ -22,7 +22,7 @@ from toolchain.export.parity import run_litert
 from toolchain.export.quantization import compare_outputs, read_arithmetic
 from toolchain.export.quantize import quantize
 from toolchain.graph import graph_from_text
-from toolchain.kernels import Plan, Step, plan
+from toolchain.kernels import Step, image_plan, plan
 from toolchain.module import GraphModule
 
 LookTrained = Callable[[nn.Module, int], nn.Module]
@@ -100,7 +100,7 @@ def test_xnnpack_leaves_the_operator_for_nearest_to_litert(
 
     monkeypatch.setitem(OPERATORS, "resize_nearest", resize_nearest)
     resize = make_kernel("resize_nearest", (SHAPE,), (1, 12, 12, 4))
-    network = Plan(SHAPE, (Step(CONV, (0,)), Step(resize, (1,))))
+    network = image_plan(SHAPE, (Step(CONV, (0,)), Step(resize, (1,))))
     events = operators(write_tflite(network, random_weights(network, 0)), tmp_path / "x.tflite")
     assert [(event.name, event.is_delegated) for event in events[1:]] == [
         ("RESIZE_NEAREST_NEIGHBOR", False)
@@ -115,7 +115,7 @@ def test_xnnpack_takes_an_int8_relu_only_as_the_activation_of_the_sum_before_it(
     add = make_kernel("add", (SHAPE, SHAPE), SHAPE)
     clamp = make_kernel("clamp", (SHAPE,), SHAPE, {"range": "relu"})
     steps = (Step(CONV, (0,)), Step(add, (0, 1)), Step(clamp, (2,)), Step(add, reads))
-    network = Plan(SHAPE, steps)
+    network = image_plan(SHAPE, steps)
     content = write_tflite(network, random_weights(network, 0))
     assert all(event.is_delegated for event in operators(content, tmp_path / "float.tflite"))
     images = np.random.default_rng(0).standard_normal((4, 4, 6, 6), dtype=np.float32)

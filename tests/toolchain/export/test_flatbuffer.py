@@ -6,7 +6,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from latency_tables.kernel import make_kernel
 from toolchain.export.flatbuffer import Weights, random_weights, write_tflite
-from toolchain.kernels import Plan, Step, plan
+from toolchain.kernels import Plan, Step, image_plan, plan
 from toolchain.spaces.shrinkcnn import ShrinkCnnSpace
 
 NAMES = {
@@ -23,7 +23,7 @@ def operators(content: bytes) -> list[str]:
 def conv_plan(padding: str) -> Plan:
     attributes = {"kernel": "3x3", "stride": "2x2", "padding": padding}
     kernel = make_kernel("conv2d", ((1, 8, 8, 3),), (1, 4, 4, 5), attributes)
-    return Plan((1, 8, 8, 3), (Step(kernel, (0,)),))
+    return image_plan((1, 8, 8, 3), (Step(kernel, (0,)),))
 
 
 def test_a_network_has_one_operator_for_each_kernel_but_the_flatten_and_no_transpose():
@@ -46,13 +46,13 @@ def test_same_padding_is_part_of_the_convolution():
 
 def test_a_flatten_that_no_dense_layer_reads_is_an_operator():
     flatten = make_kernel("flatten", ((1, 2, 2, 3),), (1, 12))
-    network = Plan((1, 2, 2, 3), (Step(flatten, (0,)),))
+    network = image_plan((1, 2, 2, 3), (Step(flatten, (0,)),))
     assert operators(write_tflite(network, {})) == ["RESHAPE"]
 
 
 def test_a_scale_is_a_product_with_a_constant():
     scale = make_kernel("scale", ((1, 2, 2, 3),), (1, 2, 2, 3), {"by": "1/6"})
-    content = write_tflite(Plan((1, 2, 2, 3), (Step(scale, (0,)),)), {})
+    content = write_tflite(image_plan((1, 2, 2, 3), (Step(scale, (0,)),)), {})
     assert operators(content) == ["MUL"]
     model = schema.ModelT.InitFromPackedBuf(content)
     factor = model.subgraphs[0].tensors[model.subgraphs[0].operators[0].inputs[1]]
@@ -65,7 +65,7 @@ def sum_plan(range_: str, reads: tuple[int, ...]) -> Plan:
     shape = (1, 2, 2, 3)
     add = make_kernel("add", (shape, shape), shape)
     clamp = make_kernel("clamp", (shape,), shape, {"range": range_})
-    return Plan(shape, (Step(add, (0, 0)), Step(clamp, (1,)), Step(add, reads)))
+    return image_plan(shape, (Step(add, (0, 0)), Step(clamp, (1,)), Step(add, reads)))
 
 
 def test_a_clamp_that_alone_reads_a_sum_is_the_activation_of_that():
@@ -83,7 +83,7 @@ def test_a_clamp_of_a_sum_that_others_read_is_an_operator_of_its_own():
 
 def test_a_clamped_sum_can_be_the_output():
     plan_ = sum_plan("relu", (2, 0))
-    content = write_tflite(Plan(plan_.input_shape, plan_.steps[:2]), {})
+    content = write_tflite(image_plan(plan_.inputs[0].shape, plan_.steps[:2]), {})
     assert operators(content) == ["ADD"]
     subgraph = schema.ModelT.InitFromPackedBuf(content).subgraphs[0]
     assert subgraph.tensors[subgraph.outputs[0]].name == b"logits"
@@ -92,7 +92,7 @@ def test_a_clamped_sum_can_be_the_output():
 def test_operators_state_the_version_that_knows_their_settings():
     shape = (1, 2, 2, 3)
     attributes = {"kernel": "4x4", "stride": "2x2", "padding": "same"}
-    network = Plan(
+    network = image_plan(
         shape,
         (
             Step(make_kernel("resize_bilinear", (shape,), (1, 4, 4, 3)), (0,)),
@@ -124,4 +124,4 @@ def test_weights_of_another_shape_are_refused():
 def test_an_unknown_kind_of_kernel_is_refused():
     kernel = make_kernel("teleport", ((1, 4),), (1, 4))
     with pytest.raises(ValueError, match="no TFLite operator for kernel teleport"):
-        write_tflite(Plan((1, 4), (Step(kernel, (0,)),)), {})
+        write_tflite(image_plan((1, 4), (Step(kernel, (0,)),)), {})

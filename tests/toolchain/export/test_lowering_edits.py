@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from toolchain.export.lowering.edits.batch_norm import fold_batch_norm
 from toolchain.export.lowering.edits.clamp import fuse_clamps, name_clamps
+from toolchain.export.lowering.edits.scale import name_scales
 from toolchain.export.lowering.network import Operation, read_network
 from toolchain.export.lowering.window import read_window
 
@@ -84,3 +85,18 @@ def test_the_pads_that_windows_touch_give_the_same_windows(size, kernel, stride,
     assert (size + top + bottom - kernel) // stride + 1 == output
     if window.is_same:
         assert output == -(-size // stride)
+
+
+@pytest.mark.parametrize(
+    ("factor", "by"),
+    [(1 / 2, "1/2"), (1 / 3, "1/3"), (1 / 64, "1/64"), (1 / 65, None), (0.4, None), (2, None)],
+)
+@pytest.mark.parametrize("product", ["Mul(c, factor)", "Mul(factor, c)"])
+def test_a_product_with_one_over_a_whole_number_is_a_scale(factor, by, product, make_onnx):
+    constants = {**CONSTANTS, "factor": np.float32(factor)}
+    model = make_onnx(f"c = Conv(image, w) logits = {product}", constants)
+    last = name_scales(read_network(model)).operations[-1]
+    if by is None:
+        assert last.type == "Mul"
+    else:
+        assert (last.type, last.inputs, last.attributes) == ("Scale", ("c",), {"by": by})

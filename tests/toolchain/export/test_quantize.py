@@ -21,7 +21,7 @@ from toolchain.export.flatbuffer import random_weights, write_tflite
 from toolchain.export.parity import run_litert
 from toolchain.export.quantization import compare_outputs, read_arithmetic
 from toolchain.export.quantize import quantize, quantize_artifact
-from toolchain.kernels import Plan, Step, plan
+from toolchain.kernels import Plan, Step, image_plan, plan
 from toolchain.module import GraphModule
 from toolchain.spaces.mobilenet import MobileNetSpace
 from toolchain.spaces.shrinkcnn import ShrinkCnnSpace
@@ -52,7 +52,7 @@ def clamped_product() -> bytes:
     """A convolution times itself, then a ReLU6 of its own, which the quantizer does not know."""
     shape = (1, 6, 6, 4)
     window = {"kernel": "3x3", "stride": "1x1", "padding": "same"}
-    network = Plan(
+    network = image_plan(
         (1, 6, 6, 2),
         (
             Step(make_kernel("conv2d", ((1, 6, 6, 2),), shape, window), (0,)),

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 
 import pytest
-from judge import Judge
+from judge import Judge, accuracy_of
 from made_up import middle_ms, model_of
 
 from latency_tables.budget import Budget
@@ -14,12 +13,6 @@ from toolchain.methods.candidate import Appraiser
 from toolchain.spaces.shrinkcnn import ShrinkCnnSpace
 
 SPACE = ShrinkCnnSpace()
-
-
-def accuracy_of(genotype: str) -> float:
-    """In [0.5, 0.9), as good as random and always the same."""
-    digest = hashlib.sha256(genotype.encode()).digest()
-    return 0.5 + 0.4 * int.from_bytes(digest[:4], "big") / 2**32
 
 
 MakeJudge = Callable[..., tuple[Appraiser, Judge]]

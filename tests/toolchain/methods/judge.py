@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 
 from toolchain.methods.candidate import Appraiser, Candidate, evaluated
+
+
+def accuracy_of(genotype: str) -> float:
+    """In [0.5, 0.9), as good as random and always the same."""
+    digest = hashlib.sha256(genotype.encode()).digest()
+    return 0.5 + 0.4 * int.from_bytes(digest[:4], "big") / 2**32
 
 
 class Judge:

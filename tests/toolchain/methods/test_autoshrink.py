@@ -8,16 +8,24 @@ from typing import Any
 
 import numpy as np
 import pytest
+from judge import Judge, accuracy_of
+from made_up import model_of
 
-from toolchain.errors import BudgetUnreachable
+from latency_tables.budget import Budget
+from toolchain.errors import BudgetUnreachable, GenotypeInvalid
 from toolchain.methods.autoshrink import AutoShrinkSettings, autoshrink
 from toolchain.methods.candidate import Appraiser
+from toolchain.methods.limits import Limits
+from toolchain.methods.method import METHODS, make_settings
 from toolchain.methods.result import SearchResult
-from toolchain.spaces.shrinkcnn import ShrinkCnnSpace, parse_cell
+from toolchain.spaces.shrinkcnn import ShrinkCnnSpace
+from toolchain.spaces.shrinkrnn import ShrinkRnnSpace
+from toolchain.spaces.swiftnet import SwiftNetSpace
 
 MakeJudge = Callable[..., Any]
 PAPER = AutoShrinkSettings(mode="paper")
 BUDGET = AutoShrinkSettings(mode="budget")
+parse_cell = ShrinkCnnSpace().parse
 
 
 def walk(
@@ -247,6 +255,7 @@ def test_small_spaces_are_walked_too(make_judge: MakeJudge) -> None:
     ("changes", "reason"),
     [
         ({"mode": "fast"}, "one of paper, budget, got 'fast'"),
+        ({"choice": "best"}, "choice is one of score, random, dearest, got 'best'"),
         ({"candidates_per_step": 0}, "K must be at least 1, got 0"),
         ({"keep_fraction": 1.0}, r"keep_fraction lies in \[0, 1\), got 1.0"),
         ({"keep_fraction": -0.1}, "keep_fraction lies in"),
@@ -259,3 +268,119 @@ def test_impossible_settings_are_refused(changes: dict[str, Any], reason: str) -
 
 def test_the_defaults_are_the_papers_numbers() -> None:
     assert (BUDGET.candidates_per_step, BUDGET.keep_fraction) == (10, 0.01)
+
+
+RNN = ShrinkRnnSpace(hidden=100, vocabulary=500)
+RNN_PAPER = replace(PAPER, keep_fraction=0.25)
+
+
+def rnn_walk(
+    settings: AutoShrinkSettings = RNN_PAPER,
+    seed: int = 189,
+    perplexity: Callable[[str], float] = lambda genotype: 150 + 20 * accuracy_of(genotype),
+) -> tuple[SearchResult, list[list[str]]]:
+    appraiser = Appraiser(space=RNN)
+    judge = Judge(appraiser, lambda genotype: -perplexity(genotype))
+    result = autoshrink(appraiser, judge, settings, np.random.default_rng(seed))
+    return result, judge.asked
+
+
+def test_a_recurrent_cell_is_walked_from_15_edges_to_4() -> None:
+    result, asked = rnn_walk()
+    present = RNN.parse(RNN.complete(RNN.parse(asked[0][0]).operators))
+    assert len(present.edges) == 15
+    for genotypes, step in zip(asked, result.trajectory, strict=True):
+        assert len(genotypes) <= min(10, len(present.edges))
+        assert set(genotypes) <= {present.without(edge).genotype for edge in present.edges}
+        present = RNN.parse(step.chosen.genotype)
+    assert len(present.edges) <= 4
+    assert sum(map(len, asked)) <= 95
+
+
+def test_the_score_of_a_recurrent_cell_is_the_papers() -> None:
+    result, _ = rnn_walk()
+    for step in result.trajectory:
+        perplexity = -step.chosen.accuracy
+        flops = step.edges * 100**2
+        assert step.score == pytest.approx(0.25 * (200 - perplexity) - (math.log10(flops) - 6))
+    assert result.best == max(result.trajectory, key=lambda step: step.score).chosen
+
+
+def test_of_two_recurrent_cells_the_one_with_the_lower_perplexity_is_chosen() -> None:
+    """Perplexity is what counts when it differs by more than the few edges are worth."""
+    result, asked = rnn_walk()
+    for genotypes, step in zip(asked, result.trajectory, strict=True):
+        perplexities = [150 + 20 * accuracy_of(one) for one in genotypes]
+        assert -step.chosen.accuracy <= min(perplexities) + 4 * math.log10(15 / 3)
+    top = max(one.accuracy for one in result.evaluated)
+    assert result.best.accuracy >= top - 4 * math.log10(15 / 3)
+
+
+def test_where_perplexity_tells_nothing_the_fewest_edges_are_the_answer() -> None:
+    result, _ = rnn_walk(perplexity=lambda genotype: 150.0)
+    assert len(RNN.parse(result.best.genotype).edges) == result.trajectory[-1].edges
+
+
+def test_a_walk_keeps_the_operators_it_is_given() -> None:
+    _, asked = rnn_walk(replace(RNN_PAPER, operators="rstit"))
+    assert {RNN.parse(one).operators for step in asked for one in step} == {"rstit"}
+    _, drawn = rnn_walk()
+    assert RNN.parse(drawn[0][0]).operators != "rstit"
+    with pytest.raises(GenotypeInvalid, match="'x0123' is not r, s, t or i"):
+        rnn_walk(replace(RNN_PAPER, operators="rstxi"))
+    with pytest.raises(GenotypeInvalid, match="the space has 6 nodes, the genotype 7"):
+        rnn_walk(replace(RNN_PAPER, operators="rstiti"))
+
+
+def test_the_random_choice_goes_on_from_any_and_the_dearest_from_the_cheapest() -> None:
+    chosen: dict[str, list[tuple[int, int]]] = {}
+    for choice in ("score", "random", "dearest"):
+        places = []
+        for seed in range(20):
+            result, asked = rnn_walk(replace(RNN_PAPER, choice=choice), seed)
+            for genotypes, step in zip(asked, result.trajectory, strict=True):
+                edges = [len(RNN.parse(one).edges) for one in genotypes]
+                rank = sorted(genotypes, key=accuracy_of).index(step.chosen.genotype)
+                places.append((rank, step.edges - min(edges)))
+        chosen[choice] = places
+    assert {over for _, over in chosen["dearest"]} == {0}
+    assert {over for _, over in chosen["random"]} > {0}
+    # By perplexity, the first of ten when chosen by score, in the middle when drawn.
+    assert np.mean([rank for rank, _ in chosen["score"]]) < 0.5
+    assert 2.5 < np.mean([rank for rank, _ in chosen["random"]]) < 5
+
+
+def test_the_other_methods_search_recurrent_cells_too() -> None:
+    appraiser = Appraiser(space=RNN, limits=Limits(max_params=RNN.counts("t0.t0.t0.t0.t0").params))
+    for name in ("random", "evolution"):
+        judge = Judge(appraiser, lambda genotype: -150 - 20 * accuracy_of(genotype))
+        settings = make_settings(name, {"evaluations": 30})
+        result = METHODS[name].search(appraiser, judge, settings, np.random.default_rng(0))
+        assert len(result.evaluated) == 30
+        assert all(len(RNN.parse(one.genotype).edges) <= 5 for one in result.evaluated)
+        assert result.best.accuracy == max(one.accuracy for one in result.evaluated)
+
+
+def test_in_budget_mode_ten_fold_ms_a_word_are_worth_four_of_perplexity() -> None:
+    model = model_of(RNN)
+    small, full = (RNN.complete("t"), RNN.complete("rstit"))
+    ends = [model.predict(RNN.kernels(one)).p95_ms for one in (small, full)]
+    limit_ms = sum(ends) / 2
+    appraiser = Appraiser(space=RNN, model=model, budget=Budget(limit_ms=limit_ms))
+    appraiser.require_reachable()
+    judge = Judge(appraiser, lambda genotype: -150 - 20 * accuracy_of(genotype))
+    result = autoshrink(appraiser, judge, BUDGET, np.random.default_rng(0))
+    for step in result.trajectory:
+        decades = math.log10(step.chosen.p50_ms / limit_ms)
+        assert step.score == pytest.approx(0.25 * (200 + step.chosen.accuracy) - decades)
+    within = [one for one in result.evaluated if one.latency.p95_ms <= limit_ms]
+    assert 0 < len(within) < len(result.evaluated)
+    assert result.best.accuracy == max(one.accuracy for one in within)
+
+
+def test_a_space_without_cells_is_refused() -> None:
+    appraiser = Appraiser(space=SwiftNetSpace())
+    judge = Judge(appraiser, accuracy_of)
+    with pytest.raises(ValueError, match="walks spaces of one cell, which swiftnet is not"):
+        autoshrink(appraiser, judge, PAPER, np.random.default_rng(0))
+    assert judge.asked == []

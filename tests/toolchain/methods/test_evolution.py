@@ -16,13 +16,14 @@ from toolchain.methods.limits import Limits
 from toolchain.methods.random_search import TRIES, RandomSearchSettings, random_search
 from toolchain.methods.result import SearchResult
 from toolchain.spaces.dag import parse_dags
-from toolchain.spaces.shrinkcnn import ShrinkCnnSpace, parse_cell
+from toolchain.spaces.shrinkcnn import ShrinkCnnSpace
 from toolchain.spaces.space import Space
 from toolchain.spaces.swiftnet import SwiftNetSpace
 
 MakeJudge = Callable[..., Any]
 SETTINGS = EvolutionSettings(evaluations=40, population=10, sample=3, children_per_round=4)
 SWIFTNET = SwiftNetSpace(nodes=(8, 10, 12))
+parse_cell = ShrinkCnnSpace().parse
 
 
 def evolve(

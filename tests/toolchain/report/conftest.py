@@ -118,7 +118,6 @@ def _whole_run(
     *,
     limit_ms: float | None = 0.45,
     method: str = "autoshrink",
-    task: str = "fashion-mnist",
     nodes: int = 6,
     measured_ratio: float = 0.98,
     max_params: int | None = None,
@@ -132,7 +131,7 @@ def _whole_run(
     if method == "autoshrink" and budget is None:
         settings = replace(settings, mode="paper")
     config = RunConfig(
-        task=task,
+        task="fashion-mnist",
         data=None,
         image_size=None,
         space=space,

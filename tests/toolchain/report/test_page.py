@@ -198,7 +198,8 @@ def test_one_candidate_is_enough_for_a_chart(make_run: MakeRun) -> None:
 
 
 def test_hostile_names_are_text(make_run: MakeRun) -> None:
-    run = make_run(task=HOSTILE, without=("search.json",))
+    run = make_run(without=("search.json",))
+    run.write_json("config.json", {**run.config, "versions": {HOSTILE: HOSTILE}})
     candidate = json.loads((run.path / "candidates.jsonl").read_text().splitlines()[0])
     run.append("candidates.jsonl", {**candidate, "genotype": HOSTILE})
     card = {**run.read_json("network.json"), "path": HOSTILE}

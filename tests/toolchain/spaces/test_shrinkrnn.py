@@ -9,11 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from toolchain.errors import GenotypeInvalid
-from toolchain.spaces.shrinkcnn import MAX_NODES
-from toolchain.spaces.shrinkrnn import ACTIVATIONS, ShrinkRnnSpace, parse_rnn_cell
+from toolchain.spaces.cell import MAX_NODES
+from toolchain.spaces.recurrent_network import ACTIVATIONS
+from toolchain.spaces.shrinkrnn import ShrinkRnnSpace
 
 RELEASED = "i0.s0.s01.t0123.i0123"
 SPACE = ShrinkRnnSpace()
+parse_rnn_cell = ShrinkRnnSpace(nodes=MAX_NODES).parse
 GENOTYPES = st.builds(
     lambda nodes, seed: ShrinkRnnSpace(nodes=nodes).sample(np.random.default_rng(seed)),
     st.integers(2, MAX_NODES),
@@ -152,7 +154,7 @@ def test_a_mutation_is_a_valid_neighbor(genotype: str, seed: int) -> None:
 def test_mutations_reach_every_kind_of_neighbor_and_nodes_that_the_text_leaves_out() -> None:
     rng = np.random.default_rng(0)
     reached = {SPACE.mutate("t0.i1", rng) for _ in range(500)}
-    assert reached >= {"s0.i1.i.i.i", "t0.r1.i.i.i", "t0.i01.i.i.i", "t0.i1.i0.i.i", "t0.i.i.i.i"}
+    assert reached >= {"s0.i1.r.r.r", "t0.r1.r.r.r", "t0.i01.r.r.r", "t0.i1.r0.r.r", "t0.i.r.r.r"}
     for genotype in reached:
         SPACE.decode(genotype)
 
@@ -209,3 +211,31 @@ def test_a_dead_node_costs_nothing() -> None:
     with_dead, without = SPACE.decode("t0.i.s01"), SPACE.decode("t0.s01")
     assert with_dead.parameters == without.parameters
     assert with_dead.macs_per_token == without.macs_per_token
+
+
+def test_the_counts_of_a_genotype_are_those_of_its_network() -> None:
+    space = ShrinkRnnSpace(hidden=7, vocabulary=50)
+    counts, network = space.counts("t0.i01"), space.decode("t0.i01")
+    assert counts.params == counts.params_with_norm == network.parameters
+    assert counts.macs == network.macs_per_token
+    # The output reads a state of 7 and gives a score for each of 50 words.
+    assert counts.peak_memory_bytes == 4 * 57
+
+
+def test_a_score_is_a_quarter_of_the_perplexity_saved_less_the_powers_of_ten_of_the_cost() -> None:
+    assert SPACE.score(-120.0, 0.5) == pytest.approx(0.25 * 80 - 0.5)
+    # Ten-fold cost is worth four of perplexity.
+    assert SPACE.score(-116.0, 1.5) == pytest.approx(SPACE.score(-120.0, 0.5))
+    assert SPACE.scored_cost("t0.i01") == 3 * 100**2
+
+
+def test_witnesses_have_every_activation_with_every_number_of_inputs_and_of_leaves() -> None:
+    cells = [parse_rnn_cell(one) for one in SPACE.witnesses()]
+    inputs = {(letter, len(reads)) for cell in cells for _, letter, reads in cell.live}
+    assert inputs == {(letter, count) for letter in ACTIVATIONS for count in range(1, 6)}
+    assert {(cell.operators[0], len(cell.leaves)) for cell in cells} == {
+        (letter, count) for letter in ACTIVATIONS for count in range(1, 6)
+    }
+    rng = np.random.default_rng(0)
+    smallest = min(SPACE.counts(one).macs for one in SPACE.witnesses())
+    assert all(SPACE.counts(SPACE.sample(rng)).macs >= smallest for _ in range(200))

@@ -6,10 +6,20 @@ from dataclasses import FrozenInstanceError
 import numpy as np
 import pytest
 
-from toolchain.errors import NameUnknown
+from toolchain.count import count
+from toolchain.errors import GenotypeInvalid, NameUnknown
 from toolchain.kernels import plan
+from toolchain.spaces.image_space import ImageSpace
 from toolchain.spaces.shrinkcnn import ShrinkCnnSpace
-from toolchain.spaces.space import SPACES, make_space, space_kernels, space_to_json
+from toolchain.spaces.space import (
+    SPACES,
+    make_space,
+    require_images,
+    space_kernels,
+    space_to_json,
+)
+
+IMAGE_SPACES = [name for name in SPACES if isinstance(make_space(name, {}), ImageSpace)]
 
 
 @pytest.mark.parametrize("name", SPACES)
@@ -19,12 +29,37 @@ def test_every_space_keeps_what_a_space_promises(name: str) -> None:
     rng = np.random.default_rng(0)
     kernels = space_kernels(space)
     for _ in range(100):
-        graph = space.decode(space.sample(rng))
+        genotype = space.sample(rng)
+        assert kernels.issuperset(space.kernels(genotype))
+        counts = space.counts(genotype)
+        assert 0 < counts.params <= counts.params_with_norm
+        assert counts.macs > 0
+        for bad in (f"{genotype}?", ""):
+            with pytest.raises(GenotypeInvalid):
+                space.kernels(bad)
+            with pytest.raises(GenotypeInvalid):
+                space.counts(bad)
+    with pytest.raises(FrozenInstanceError):
+        space.name = "other"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("name", IMAGE_SPACES)
+def test_a_network_of_an_image_space_costs_what_its_graph_does(name: str) -> None:
+    space = require_images(make_space(name, {}))
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        genotype = space.sample(rng)
+        graph = space.decode(genotype)
         assert graph.input_shape == space.input_shape
         assert graph.output_shape == (space.classes,)
-        assert kernels.issuperset(plan(graph).kernels)
-    with pytest.raises(FrozenInstanceError):
-        space.classes = 3  # type: ignore[misc]
+        assert space.kernels(genotype) == plan(graph).kernels
+        assert space.counts(genotype) == count(graph)
+
+
+def test_what_needs_images_refuses_a_space_of_words() -> None:
+    assert len(IMAGE_SPACES) == 4
+    with pytest.raises(ValueError, match="the networks of space shrinkrnn read no images"):
+        require_images(make_space("shrinkrnn", {}))
 
 
 @pytest.mark.parametrize("name", SPACES)

@@ -1,7 +1,15 @@
 from __future__ import annotations
 
 import math
+import os
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from toolchain.errors import DataUnusable, TrainingDiverged
+from toolchain.errors import CheckpointUnusable, DataUnusable, TrainingDiverged
 from toolchain.spaces.shrinkrnn import ShrinkRnnSpace
 from toolchain.tasks.text_segments import SegmentLengths, columns
 from toolchain.tasks.vocabulary import Vocabulary, frequent_words
@@ -238,3 +246,95 @@ def test_a_text_that_is_too_short_is_refused_before_training() -> None:
     reports = train_language(new_module("t0"), TRAINING, VALIDATION[:20], QUICK, seed=0)
     with pytest.raises(DataUnusable, match="a text of 20 words is too short for 10 columns"):
         next(reports)
+
+
+AVERAGED = replace(
+    QUICK,
+    epochs=8,
+    batch_size=4,
+    patience_epochs=2,
+    weight_decay=1e-5,
+    dropout=LockedDropout(word=0.1, hidden=0.2, output=0.2),
+)
+"""Of noise: averaging begins after a few epochs."""
+
+
+def start(module: RecurrentModule, **options: Any) -> Iterator[LanguageReport]:
+    return train_language(module, NOISE, OTHER_NOISE, AVERAGED, seed=3, device="cpu", **options)
+
+
+def is_same(one: torch.nn.Module, two: torch.nn.Module) -> bool:
+    pairs = zip(one.state_dict().values(), two.state_dict().values(), strict=True)
+    return all(torch.equal(a, b) for a, b in pairs)
+
+
+def without_times(reports: list[LanguageReport]) -> list[LanguageReport]:
+    return [replace(one, seconds=0.0, tokens_per_second=0.0) for one in reports]
+
+
+def test_a_resumed_training_is_the_uninterrupted_one_to_the_bit(tmp_path: Path) -> None:
+    whole = new_module("t0.i1")
+    expected = without_times(list(start(whole)))
+    switch = [report.is_averaged for report in expected].index(True)
+    assert 2 < switch < 7
+    for epochs_before in (1, switch - 1, switch, switch + 1, 8):
+        path = tmp_path / f"{epochs_before}.safetensors"
+        list(islice(start(new_module("t0.i1"), checkpoint=path), epochs_before))
+        with pytest.raises(CheckpointUnusable, match="weights of another network"):
+            list(start(new_module("s0"), checkpoint=path, resume=True))
+        resumed = new_module("t0.i1")
+        torch.nn.init.ones_(resumed.embedding)
+        torch.manual_seed(123)
+        reports = list(start(resumed, checkpoint=path, resume=True))
+        assert without_times(reports) == expected[epochs_before:]
+        assert is_same(resumed, whole)
+
+
+KILLED_RUN = """
+    import os, signal, sys
+    from pathlib import Path
+    import torch
+    sys.path.insert(0, sys.argv[1])
+    from {module} import new_module, start
+
+    torch.set_num_threads(1)
+
+    def die(epoch, step):
+        if (epoch, step.rows_done > 60) == ({epoch}, True):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    list(start(new_module("t0.i1"), checkpoint=Path(sys.argv[2]), on_step=die))
+"""
+
+
+@pytest.mark.parametrize("epoch", [2, 7])
+def test_a_run_killed_in_mid_epoch_goes_on_from_its_last_whole_epoch(
+    tmp_path: Path, epoch: int
+) -> None:
+    path, here = tmp_path / "state.safetensors", Path(__file__)
+    script = textwrap.dedent(KILLED_RUN).format(module=here.stem, epoch=epoch)
+    killed = subprocess.run(
+        [sys.executable, "-c", script, str(here.parent), str(path)],
+        env={**os.environ, "PYTHONPATH": str(here.parents[3])},
+        timeout=120,
+    )
+    assert killed.returncode == -9
+    whole, resumed = new_module("t0.i1"), new_module("t0.i1")
+    expected = list(start(whole))
+    reports = list(start(resumed, checkpoint=path, resume=True))
+    assert [report.epoch for report in reports] == list(range(epoch, 9))
+    assert without_times(reports) == without_times(expected)[epoch - 1 :]
+    assert is_same(whole, resumed)
+
+
+def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "state.safetensors"
+    next(start(new_module("t0.i1"), checkpoint=path))
+    others = train_language(
+        new_module("t0.i1"), NOISE, OTHER_NOISE, AVERAGED, seed=4, checkpoint=path, resume=True
+    )
+    with pytest.raises(CheckpointUnusable, match="belongs to a training with"):
+        next(others)
+    with pytest.raises(ValueError, match="resume needs the checkpoint"):
+        next(start(new_module("t0.i1"), resume=True))
+    assert len(list(start(new_module("t0.i1"), checkpoint=path))) == 8

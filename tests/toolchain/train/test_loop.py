@@ -170,3 +170,57 @@ def test_a_small_network_learns_to_tell_clothes_apart(fashion_mnist: Classificat
     reports = list(start(small_net(), images))
     assert reports[-1].validation_accuracy > 0.65
     assert reports[-1].train_loss < reports[0].train_loss
+
+
+IMAGENET = dataclasses.replace(
+    TrainSettings.imagenet(3), batch_size=32, norm_momentum=0.2, average=0.9
+)
+
+
+def test_the_imagenet_recipe_resumes_exactly_with_its_mean_of_weights(
+    images: tuple[ImageSet, ImageSet], tmp_path: Path
+) -> None:
+    path = tmp_path / "state.safetensors"
+    whole = small_net()
+    expected = list(start(whole, images, IMAGENET))
+    next(start(small_net(), images, IMAGENET, checkpoint=path))
+    resumed, again = small_net(), small_net()
+    reports = list(start(resumed, images, IMAGENET, checkpoint=path, resume=True))
+    assert [one.validation_loss for one in reports] == [
+        one.validation_loss for one in expected[1:]
+    ]
+    assert is_same(whole, resumed)
+    assert list(start(again, images, IMAGENET, checkpoint=path, resume=True)) == []
+    assert is_same(whole, again)
+
+
+def test_the_mean_of_weights_is_what_is_judged_and_what_stays(
+    images: tuple[ImageSet, ImageSet],
+) -> None:
+    averaged, last = small_net(), small_net()
+    reports = list(start(averaged, images, IMAGENET))
+    plain = dataclasses.replace(IMAGENET, average=0.0)
+    assert reports[-1].train_loss == list(start(last, images, plain))[-1].train_loss
+    assert not is_same(averaged, last)
+    after = evaluate(averaged, images[1])
+    assert after.loss == pytest.approx(reports[-1].validation_loss, rel=1e-5)
+    assert {layer.eps for layer in averaged if isinstance(layer, nn.BatchNorm2d)} == {1e-5}
+
+
+def test_the_imagenet_recipe_draws_first_weights_of_its_own(
+    images: tuple[ImageSet, ImageSet],
+) -> None:
+    one, two = small_net(), small_net()
+    initialize(two, seed=99)
+    for net in (one, two):
+        list(start(net, images, dataclasses.replace(IMAGENET, epochs=1, warm_up_epochs=0.0)))
+    assert is_same(one, two)
+
+
+def test_a_small_network_learns_by_the_imagenet_recipe(
+    fashion_mnist: ClassificationData,
+) -> None:
+    images = fashion_mnist.split(validation_per_class=50, train_per_class=100, seed=0)
+    settings = dataclasses.replace(IMAGENET, epochs=8, warm_up_epochs=1.0)
+    reports = list(start(small_net(), images, settings))
+    assert reports[-1].validation_accuracy > 0.5

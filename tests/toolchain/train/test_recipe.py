@@ -54,6 +54,12 @@ def test_cosine_falls_from_the_first_step_and_constant_stays() -> None:
         ("momentum", 1.0),
         ("weight_decay", -1e-4),
         ("label_smoothing", 1.0),
+        ("warm_up_epochs", 1.0),
+        ("square_decay", 1.0),
+        ("epsilon", 0.0),
+        ("average", 1.0),
+        ("norm_momentum", 0.0),
+        ("norm_epsilon", 0.0),
     ],
 )
 def test_numbers_out_of_range_are_refused_by_name(field: str, value: float) -> None:
@@ -106,6 +112,38 @@ def test_first_weights_are_glorot_normal_and_leave_the_random_state_alone() -> N
     assert layer.weight.std().item() == pytest.approx((2 / (2 * 64 * 9)) ** 0.5, rel=0.02)
     assert layer.bias is not None
     assert layer.bias.abs().max().item() == 0
+
+
+def test_cosine_rises_along_a_line_before_it_falls() -> None:
+    settings = TrainSettings(epochs=20, learning_rate=0.5, schedule="cosine", warm_up_epochs=5)
+    rates = [settings.learning_rate_at(p) for p in (0, 0.125, 0.25, 0.625, 1)]
+    assert rates == pytest.approx([0, 0.25, 0.5, 0.25, 0])
+
+
+def test_other_schedules_have_no_warm_up() -> None:
+    with pytest.raises(ValueError, match="is of schedule cosine, not one-cycle"):
+        TrainSettings(epochs=20, warm_up_epochs=5)
+
+
+def test_the_imagenet_recipe_is_the_papers() -> None:
+    settings = TrainSettings.imagenet()
+    assert (settings.epochs, settings.warm_up_epochs, settings.batch_size) == (300, 10, 256)
+    assert settings.learning_rate_at(5 / 300) == pytest.approx(0.05)
+    (group, spared) = build_optimizer(small_net(), settings).param_groups
+    assert (group["weight_decay"], spared["weight_decay"]) == (4e-5, 0)
+    constants = {name: group[name] for name in ("decay", "momentum", "epsilon")}
+    assert constants == {"decay": 0.9, "momentum": 0.9, "epsilon": 1.0}
+
+
+def test_fan_out_weights_keep_the_variance_of_gradients() -> None:
+    net = nn.Sequential(
+        nn.Conv2d(64, 32, 3), nn.Conv2d(512, 512, 5, groups=512), nn.Linear(256, 64)
+    )
+    initialize(net, seed=3, rule="fan-out")
+    expected = [(2 / (9 * 32)) ** 0.5, (2 / 25) ** 0.5, 0.01]
+    for layer, deviation in zip(net, expected, strict=True):
+        assert layer.weight.std().item() == pytest.approx(deviation, rel=0.03)
+        assert layer.bias.abs().max().item() == 0
 
 
 def test_derived_seeds_differ_and_fit_a_generator() -> None:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from toolchain.spaces.shrinkrnn import ShrinkRnnSpace, parse_rnn_cell
+from toolchain.spaces.shrinkrnn import ShrinkRnnSpace
 from toolchain.train.locked_dropout import LockedDropout, Masks
 from toolchain.train.recurrent import (
     INITIAL_RANGE,
@@ -23,6 +23,7 @@ Array = npt.NDArray[np.float64]
 RELEASED = "i0.s0.s01.t0123.i0123"
 CELLS = (RELEASED, "r0.s1.t12.i0.r024", "t0", "s0.r.t0.i.i13")
 HIDDEN = 3
+parse_rnn_cell = ShrinkRnnSpace().parse
 SEQUENCES = 2
 FUNCTIONS: dict[str, Callable[[Array], Array]] = {
     "r": lambda a: np.maximum(a, 0.0),

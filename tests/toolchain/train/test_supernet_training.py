@@ -105,13 +105,15 @@ def test_the_same_seed_trains_the_same_weights_and_another_does_not(
 
 
 def test_every_image_comes_once_before_any_comes_again(objective: SegmentationObjective) -> None:
-    from toolchain.train.supernet_training import _indices
+    from toolchain.train.gradient_step import examples_of_step
 
     for epoch in range(2):
-        drawn = torch.cat([_indices(64, 8, 3, step) for step in range(8 * epoch, 8 * epoch + 8)])
+        drawn = torch.cat(
+            [examples_of_step(64, 8, 3, step) for step in range(8 * epoch, 8 * epoch + 8)]
+        )
         assert sorted(drawn.tolist()) == list(range(64))
-    assert not torch.equal(_indices(64, 8, 3, 0), _indices(64, 8, 3, 8))
-    assert len(_indices(5, 8, 3, 4)) == 5
+    assert not torch.equal(examples_of_step(64, 8, 3, 0), examples_of_step(64, 8, 3, 8))
+    assert len(examples_of_step(5, 8, 3, 4)) == 5
 
 
 def test_a_teacher_is_learned_from_and_does_not_change(objective: SegmentationObjective) -> None:

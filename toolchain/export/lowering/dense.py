@@ -13,7 +13,10 @@ GEMM_ATTRIBUTES = frozenset({"alpha", "beta", "transA", "transB"})
 
 
 def lower_dense(emitter: Emitter, operation: Operation) -> Value:
-    """A matrix times the vector, or the flattened feature map, plus a bias."""
+    """A matrix times the vector, or the flattened feature map, plus a bias.
+
+    In networks of images the runtime flattens the vector first, as the plans of graphs have it.
+    """
     attributes = operation.attributes
     if attributes.get("transA", 0) or {attributes.get(name, 1) for name in ("alpha", "beta")} != {
         1
@@ -29,11 +32,16 @@ def lower_dense(emitter: Emitter, operation: Operation) -> Value:
     matrix_OI = matrix if attributes.get("transB", 0) else matrix.T
     if len(emitter.network.shape(operation.inputs[0], operation)) != 2:
         raise unsupported(operation, f"it reads shape {source.shape}", "flatten its input first")
+    bias = _bias(emitter, operation, output[-1])
+    if not emitter.network.reads_an_image:  # vectors from the beginning
+        kernel = make_kernel(
+            "fully_connected", (source.shape,), output, None, operation.activation
+        )
+        filter_of = (operation.inputs[1], matrix is not matrix_OI)
+        return emitter.emit(kernel, source, weights=Weights(matrix_OI, bias), filter_of=filter_of)
     vector = emitter.emit(flatten_kernel(source.shape), source)
     kernel = make_kernel("fully_connected", (vector.shape,), output, None, operation.activation)
-    weights = Weights(
-        _in_nhwc_order(matrix_OI, source.shape), _bias(emitter, operation, output[-1])
-    )
+    weights = Weights(_in_nhwc_order(matrix_OI, source.shape), bias)
     return emitter.emit(kernel, vector, weights=weights)
 
 

@@ -1,4 +1,4 @@
-"""Operations on each number by itself: Add, Mul, Relu, Clip, Sigmoid, HardSwish, Scale.
+"""Operations on each number by itself: sums, products, clamps, sigmoids, hard swishes and scales.
 
 x * sigmoid(x), swish, needs no rule of its own: XNNPACK runs it as the two kernels it is.
 """
@@ -10,8 +10,13 @@ from toolchain.export.lowering.emitter import Emitter, Value
 from toolchain.export.lowering.network import Operation, unsupported
 from toolchain.kernels import scale_kernel
 
-UNARY_KINDS = {"Clamp": "clamp", "HardSwish": "hard_swish", "Sigmoid": "sigmoid"}
-BINARY_KINDS = {"Add": "add", "Mul": "multiply"}
+UNARY_KINDS = {
+    "Clamp": "clamp",
+    "HardSwish": "hard_swish",
+    "Sigmoid": "sigmoid",
+    "Tanh": "tanh",
+}
+BINARY_KINDS = {"Add": "add", "Mul": "multiply", "Sub": "subtract"}
 
 
 def lower_unary(emitter: Emitter, operation: Operation) -> Value:

@@ -11,7 +11,7 @@ import numpy as np
 from latency_tables.kernel import Kernel, Shape, make_kernel
 from toolchain.export.flatbuffer import Array, Weights
 from toolchain.export.lowering.network import Constant, Network, Operation, unsupported
-from toolchain.kernels import Plan, Step, nhwc
+from toolchain.kernels import Plan, Port, Result, Step, nhwc
 
 
 class Value(NamedTuple):
@@ -38,23 +38,28 @@ class Emitter:
         self.network = network
         self._steps: list[Step] = []
         self._weights: dict[int, Weights] = {}
-        image = nhwc(network.shapes[network.input][1:])
-        self._values = {network.input: Value(0, image)}
+        self._filters: dict[tuple[str, bool], int] = {}
+        self._values = {
+            name: Value(number, _as_held(network.shapes[name]))
+            for number, name in enumerate(network.inputs)
+        }
 
     def shape(self, operation: Operation) -> Shape:
         """What an operation computes, as the runtime holds it.
 
         Raises:
-            ExportFailed: the shape is not static, not of one image, or neither map nor vector.
+            ExportFailed: the shape is not static, or is neither that of one image, nor of a
+                vector, nor of vectors of several words.
         """
         shape = self.network.shape(operation.output, operation)
-        if len(shape) not in (2, 4) or shape[0] != 1:
+        is_one = shape[0] == 1 or not self.network.reads_an_image
+        if len(shape) not in (2, 4) or not is_one:
             raise unsupported(
                 operation,
                 f"its output has shape {shape}",
-                "only (1, C, H, W) and (1, C) can be lowered",
+                "only (1, C, H, W) and (1, C) can be lowered, and (N, C) of N words",
             )
-        return nhwc(shape[1:])
+        return _as_held(shape)
 
     def constant(self, operation: Operation, position: int) -> Array:
         """The weights that an operation reads.
@@ -107,12 +112,31 @@ class Emitter:
             )
         return self._values[name]
 
-    def emit(self, kernel: Kernel, *inputs: Value, weights: Weights | None = None) -> Value:
-        """Append a step; returns its output."""
+    def emit(
+        self,
+        kernel: Kernel,
+        *inputs: Value,
+        weights: Weights | None = None,
+        filter_of: tuple[str, bool] | None = None,
+        row: int | None = None,
+    ) -> Value:
+        """Append a step; returns its output.
+
+        Args:
+            kernel: what runs.
+            inputs: what it reads.
+            weights: its constants.
+            filter_of: what its filter is: name of the constant, and whether it is turned. Steps
+                of the same share it.
+            row: see ``Step``.
+        """
+        index = len(self._steps)
         if weights is not None:
-            self._weights[len(self._steps)] = weights
-        self._steps.append(Step(kernel, tuple(value.number for value in inputs)))
-        return Value(len(self._steps), kernel.output)
+            self._weights[index] = weights
+        owner = None if filter_of is None else self._filters.setdefault(filter_of, index)
+        shares = None if owner in (None, index) else owner
+        self._steps.append(Step(kernel, tuple(value.number for value in inputs), shares, row))
+        return Value(len(self.network.inputs) + index, kernel.output)
 
     def define(self, operation: Operation, value: Value) -> None:
         """Note what an operation computes."""
@@ -122,13 +146,20 @@ class Emitter:
         """All steps.
 
         Raises:
-            ExportFailed: the output is a feature map flattened in NCHW order.
+            ExportFailed: an output is a feature map flattened in NCHW order.
         """
         last = self.network.operations[-1]
-        # Reads the output as an operation behind the last one would.
-        value = self.read(replace(last, inputs=(last.output,)))
-        assert value.number == len(self._steps), "the last operation computes the output"
-        return Plan(self._values[self.network.input].shape, tuple(self._steps))
+        # Reads the outputs as an operation behind the last one would.
+        results = tuple(
+            Result(name, self.read(replace(last, inputs=(value,))).number)
+            for name, value in self.network.outputs.items()
+        )
+        ports = tuple(
+            Port(name, self._values[name].shape, "int32" if is_word else "float32")
+            for name in self.network.inputs
+            for is_word in [name in self.network.words]
+        )
+        return Plan(ports, tuple(self._steps), results)
 
     @property
     def weights(self) -> dict[int, Weights]:
@@ -139,3 +170,8 @@ class Emitter:
 def flatten_kernel(shape: Shape) -> Kernel:
     """The kernel that makes a vector of a feature map (or, before a dense layer, of a vector)."""
     return make_kernel("flatten", (shape,), (1, math.prod(shape)))
+
+
+def _as_held(shape: Shape) -> Shape:
+    """A shape of ONNX, batch included, as the runtime holds it."""
+    return nhwc(shape[1:]) if len(shape) == 4 else shape

@@ -28,6 +28,7 @@ from toolchain.export.lowering.edits.flatten import flatten_means
 from toolchain.export.lowering.edits.hard_sigmoid import split_hard_sigmoids
 from toolchain.export.lowering.edits.hard_swish import name_hard_swish
 from toolchain.export.lowering.edits.padding import fuse_pads
+from toolchain.export.lowering.edits.scale import name_scales
 from toolchain.export.lowering.elementwise import lower_binary, lower_scale, lower_unary
 from toolchain.export.lowering.emitter import Emitter, Value
 from toolchain.export.lowering.network import Network, Operation, read_network, unsupported
@@ -35,6 +36,7 @@ from toolchain.export.lowering.padding import lower_pad
 from toolchain.export.lowering.pooling import MAX_POOL_ATTRIBUTES, lower_max_pool, lower_mean
 from toolchain.export.lowering.resize import RESIZE_ATTRIBUTES, lower_resize
 from toolchain.export.lowering.shape import lower_concat, lower_flatten
+from toolchain.export.lowering.words import lower_gather, lower_slice
 from toolchain.kernels import Plan
 
 
@@ -55,6 +57,7 @@ EDITS: tuple[Callable[[Network], Network], ...] = (
     name_clamps,
     name_hard_swish,
     name_dense,
+    name_scales,
     fuse_pads,
     fold_batch_norm,
     split_hard_sigmoids,
@@ -84,6 +87,7 @@ OPERATIONS: dict[str, Row] = {
     "Conv": Row(lower_conv, CONV_ATTRIBUTES),
     "ConvTranspose": Row(lower_conv_transpose, CONV_TRANSPOSE_ATTRIBUTES),
     "Flatten": Row(lower_flatten, frozenset({"axis"})),
+    "Gather": Row(lower_gather, frozenset({"axis"})),
     "Gemm": Row(lower_dense, GEMM_ATTRIBUTES),
     "GlobalAveragePool": Row(lower_mean),
     "HardSwish": Row(lower_unary),
@@ -95,7 +99,10 @@ OPERATIONS: dict[str, Row] = {
     "Resize": Row(lower_resize, RESIZE_ATTRIBUTES),
     "Scale": Row(lower_scale, frozenset({"by"})),
     "Sigmoid": Row(lower_unary),
+    "Slice": Row(lower_slice),
     "Squeeze": Row(lower_flatten, frozenset({"axes"})),
+    "Sub": Row(lower_binary),
+    "Tanh": Row(lower_unary),
 }
 """Every type of operation that is left after the edits and can be lowered."""
 

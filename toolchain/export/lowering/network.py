@@ -1,7 +1,8 @@
 """An ONNX model as plain operations: what the graph edits and the lowering work on.
 
 Reading refuses what no later stage could treat rightly: a batch other than one, a shape that is
-not static, a model of several inputs or outputs. Shapes here are ONNX's own, NCHW or NC.
+not static, an input that is neither image nor vector nor words. Shapes here are ONNX's own, NCHW
+or NC.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from latency_tables.kernel import NO_ACTIVATION, Shape
 from toolchain.errors import ExportFailed
 
 Constant = npt.NDArray[Any]
+
+IMAGE_RANK = 4
 
 PASSED_THROUGH = ("Identity", "Dropout")
 """Operations that hand on their first input, once training is over."""
@@ -56,29 +59,36 @@ class Network:
     """Operations in execution order, each of which the output depends on.
 
     Attributes:
-        operations: the last one computes the output.
+        operations: in order of execution.
         constants: weights and settings, by name.
         shapes: static shapes of the values, batch included, by name.
-        input: the image.
-        output: what the network computes.
+        inputs: an image, or vectors and words.
+        words: those of the inputs that are words: numbers of rows of a table.
+        outputs: what the caller gets, each by its name in the model and the value that it is.
     """
 
     operations: tuple[Operation, ...]
     constants: Mapping[str, Constant]
     shapes: Mapping[str, Shape]
-    input: str
-    output: str
+    inputs: tuple[str, ...]
+    words: frozenset[str]
+    outputs: Mapping[str, str]
+
+    @property
+    def reads_an_image(self) -> bool:
+        """Whether the first input is one."""
+        return len(self.shapes[self.inputs[0]]) == IMAGE_RANK
 
     @cached_property
     def readers(self) -> Mapping[str, int]:
-        """How often each value is read; being the network's output counts."""
+        """How often each value is read; being an output of the network counts."""
         count = Counter(name for operation in self.operations for name in operation.inputs)
-        count[self.output] += 1
+        count.update(self.outputs.values())
         return count
 
     def with_operations(self, operations: Iterable[Operation]) -> Network:
         """The network with other operations, of which the dead ones are left out."""
-        needed = {self.output}
+        needed = set(self.outputs.values())
         live = []
         for operation in reversed(list(operations)):
             if operation.output in needed:
@@ -129,7 +139,8 @@ def read_network(model: onnx.ModelProto) -> Network:
     """The operations of an ONNX model.
 
     Raises:
-        ExportFailed: the model is inconsistent, or is not one static float32 image to one output.
+        ExportFailed: the model is inconsistent; an input is not static, or neither a float32 image
+            or vector nor the numbers of words; or an output is not computed.
     """
     try:
         graph = onnx.shape_inference.infer_shapes(model, strict_mode=True).graph
@@ -137,11 +148,6 @@ def read_network(model: onnx.ModelProto) -> Network:
         raise ExportFailed(f"the ONNX model has inconsistent shapes: {error}") from error
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     inputs = [value for value in graph.input if value.name not in constants]
-    if len(inputs) != 1 or len(graph.output) != 1:
-        raise ExportFailed(
-            f"the ONNX model has {len(inputs)} inputs and {len(graph.output)} outputs; "
-            "only one of each can be lowered"
-        )
     same_as: dict[str, str] = {}
     operations = []
     for node in graph.node:
@@ -152,18 +158,22 @@ def read_network(model: onnx.ModelProto) -> Network:
             same_as[operation.output] = operation.inputs[0]
         else:
             operations.append(operation)
-    output = graph.output[0].name
     network = Network(
         operations=tuple(operations),
         constants=constants,
         shapes=_static_shapes([*graph.value_info, *graph.input, *graph.output]),
-        input=inputs[0].name,
-        output=same_as.get(output, output),
+        inputs=tuple(value.name for value in inputs),
+        words=frozenset(value.name for value in inputs if _element(value) in _INTEGERS),
+        outputs={value.name: same_as.get(value.name, value.name) for value in graph.output},
     )
-    _require_one_image(network, inputs[0])
+    _require_inputs(network, inputs)
     network = network.with_operations(operations)
-    if not network.operations:
-        raise ExportFailed("the ONNX model computes nothing from its input; export another one")
+    computed = {operation.output for operation in network.operations}
+    for name, value in network.outputs.items():
+        if value not in computed:
+            raise ExportFailed(
+                f"the ONNX model computes nothing for its output {name!r}; export another one"
+            )
     return network
 
 
@@ -204,14 +214,27 @@ def _static_shapes(values: Iterable[onnx.ValueInfoProto]) -> dict[str, Shape]:
     return shapes
 
 
-def _require_one_image(network: Network, image: onnx.ValueInfoProto) -> None:
-    shape = network.shapes.get(image.name)
-    if shape is None or len(shape) != 4 or shape[0] != 1:
-        raise ExportFailed(
-            f"the ONNX model's input {image.name!r} has shape {shape or 'not static'}; "
-            "export it for one image, (1, channels, rows, columns)"
+_INTEGERS = (onnx.TensorProto.INT32, onnx.TensorProto.INT64)
+
+
+def _element(value: onnx.ValueInfoProto) -> int:
+    return value.type.tensor_type.elem_type
+
+
+def _require_inputs(network: Network, inputs: Iterable[onnx.ValueInfoProto]) -> None:
+    for value in inputs:
+        shape = network.shapes.get(value.name)
+        is_word = value.name in network.words
+        is_known = shape is not None and (
+            len(shape) == 1 if is_word else len(shape) in (2, IMAGE_RANK) and shape[0] == 1
         )
-    if image.type.tensor_type.elem_type != onnx.TensorProto.FLOAT:
-        raise ExportFailed(
-            f"the ONNX model's input {image.name!r} is not float32; export it in float32"
-        )
+        if not is_known:
+            raise ExportFailed(
+                f"the ONNX model's input {value.name!r} has shape {shape or 'not static'}; "
+                "export it for one image, (1, channels, rows, columns), one vector, (1, numbers), "
+                "or the numbers of words"
+            )
+        if not is_word and _element(value) != onnx.TensorProto.FLOAT:
+            raise ExportFailed(
+                f"the ONNX model's input {value.name!r} is not float32; export it in float32"
+            )

@@ -6,18 +6,25 @@ import math
 
 from toolchain.export.lowering.emitter import Emitter, Value
 from toolchain.export.lowering.network import Operation, unsupported
+from toolchain.export.lowering.words import stack_rows
 from toolchain.kernels import concat_tree
 
 CHANNELS = 1
 
 
 def lower_concat(emitter: Emitter, operation: Operation) -> Value:
-    """Channels of several values, as a tree of concats that XNNPACK takes."""
+    """Channels of several values, or vectors of several words, as a tree that XNNPACK takes."""
     rank = len(emitter.shape(operation))
     axis = operation.attributes["axis"] % rank
+    sources = [emitter.read(operation, position) for position in range(len(operation.inputs))]
+    if (
+        axis == 0
+        and len(sources) > 1
+        and all(len(s.shape) == 2 and s.shape[0] == 1 for s in sources)
+    ):
+        return stack_rows(emitter, sources)
     if axis != CHANNELS:
         raise unsupported(operation, f"axis={axis}", "concatenate channels, axis 1")
-    sources = [emitter.read(operation, position) for position in range(len(operation.inputs))]
     shapes = [emitter.network.shape(name, operation)[1:] for name in operation.inputs]
     made: list[Value] = []
     for kernel, reads in concat_tree(shapes):

@@ -1,0 +1,1 @@
+"""Any TFLite file: what the runtime makes of it, operator by operator."""
