@@ -290,7 +290,7 @@ def export(
     ] = None,
     int8: Int8 = False,
     calibration: Annotated[
-        int, typer.Option(min=1, help="Training images that the integers' ranges are read from.")
+        int, typer.Option(min=1, help="Training examples that the integers' ranges are read from.")
     ] = 200,
     as_json: Json = False,
 ) -> None:

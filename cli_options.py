@@ -43,7 +43,7 @@ RunPath = Annotated[Path, typer.Argument(help="Folder of the run.")]
 Sessions = Annotated[int, typer.Option(help="Times each network is loaded and measured afresh.")]
 TASK_NAMES = (
     "fashion-mnist, image-folder (classification); people-and-shapes, camvid, cityscapes "
-    "(segmentation); stick-people, coco-keypoints (pose)"
+    "(segmentation); stick-people, coco-keypoints (pose); brown, text-folder (language)"
 )
 Task = Annotated[str, typer.Option(help=f"{TASK_NAMES}.")]
 FittedTask = Annotated[
@@ -60,7 +60,10 @@ ImageSize = Annotated[
     ),
 ]
 SpaceName = Annotated[
-    str, typer.Option("--space", help="Search space: shrinkcnn, swiftnet, mobilenet or scalenet.")
+    str,
+    typer.Option(
+        "--space", help="Search space: shrinkcnn, swiftnet, mobilenet, scalenet or shrinkrnn."
+    ),
 ]
 SpaceSet = Annotated[Texts, typer.Option("--set", help="Setting of the space: name=value.")]
 Method = Annotated[
@@ -78,13 +81,16 @@ SupernetSet = Annotated[Texts, typer.Option(help="Setting of the supernet: name=
 SupernetRun = Annotated[
     Path | None, typer.Option("--supernet", help="Run whose trained supernet is taken over.")
 ]
-Proxy = Annotated[str, typer.Option(help="Training of candidates: quick or paper.")]
+Proxy = Annotated[
+    str,
+    typer.Option(help="Training of candidates: quick, or paper for classification and language."),
+]
 ProxySet = Annotated[Texts, typer.Option(help="Setting of the proxy: name=value.")]
 Epochs = Annotated[
     int | None,
     typer.Option(
-        help="Epochs of the final training; else 10 for classification, 30 for segmentation and "
-        "pose, 0 with a supernet's weights.",
+        help="Epochs of the final training; else 10 for classification, 12 for language, 30 for "
+        "segmentation and pose, 0 with a supernet's weights.",
         show_default=False,
     ),
 ]
@@ -92,7 +98,7 @@ Recipe = Annotated[
     str | None,
     typer.Option(
         help="Final training by name: imagenet (classification, 300 epochs unless said "
-        "otherwise); else the customary one of the task."
+        "otherwise), paper (language, 3000); else the customary one of the task."
     ),
 ]
 TrainSet = Annotated[Texts, typer.Option(help="Setting of the final training: name=value.")]

@@ -320,11 +320,10 @@ def probes_of(space: Space, seed: int) -> list[Probe]:
     """Networks of a space as what profiles are taken from."""
     from profilers.probes import Probe
     from toolchain.probe_networks import probe_networks
-    from toolchain.spaces.space import require_images
 
     return [
         Probe(subject=network.genotype, kernels=network.kernels, build=network.build)
-        for network in probe_networks(require_images(space), seed)
+        for network in probe_networks(space, seed)
     ]
 
 

@@ -30,7 +30,7 @@ from toolchain.kinds.classification import Classification
 from toolchain.probe_networks import probe_networks
 from toolchain.run_dir import RunDirectory
 from toolchain.spaces.space import Space
-from toolchain.tasks.classification import ClassificationData
+from toolchain.tasks.classification import ClassificationData, ImageSet
 
 
 def host_table(space: Space, path: Path) -> LatencyTable:
@@ -57,7 +57,14 @@ def search(
         return pipeline.search(run, config, appraiser, Classification(data), workers=workers)
 
 
-def given(path: Path, config: RunConfig, table: LatencyTable, genotype: str) -> None:
+def fewer(data: ClassificationData, per_class: int) -> ImageSet:
+    """The first training images of each class."""
+    labels = data.train.labels
+    first = [(labels == label).nonzero()[:per_class, 0] for label in range(len(data.classes))]
+    return data.train.select(torch.cat(first))
+
+
+def given(path: Path, config: RunConfig, table: LatencyTable | None, genotype: str) -> None:
     """A run folder whose answer is a given network."""
     appraiser = pipeline.make_appraiser(config, table)
     run = pipeline.open_run(path, config, table, resume=True)
@@ -93,7 +100,7 @@ def _train(path: Path) -> float:
     return float(run.read_json(pipeline.TEST)["accuracy"])
 
 
-def measure(path: Path, table: LatencyTable, budget: Budget | None) -> dict[str, Any]:
+def measure(path: Path, table: LatencyTable | None, budget: Budget | None) -> dict[str, Any]:
     """Predicted and measured latency, test accuracy and size of a trained run's answer."""
     run = RunDirectory.open(path)
     if not run.has(pipeline.BENCHMARK):
@@ -103,7 +110,7 @@ def measure(path: Path, table: LatencyTable, budget: Budget | None) -> dict[str,
             HostRunner(),
             settings=benchmark_settings(),
             kernels=kernels_of(network),
-            model=LatencyModel(table),
+            model=LatencyModel(table) if table else None,
             budget=budget,
         )
         run.write_json(pipeline.BENCHMARK, report.to_json())

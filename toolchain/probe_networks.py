@@ -34,13 +34,17 @@ class ProbeNetwork(NamedTuple):
 def probe_networks(space: Space, seed: int) -> Iterator[ProbeNetwork]:
     """Networks that together run every kernel of the space, then random ones; each once.
 
+    A witness that is drawn too stands among the random ones: the last networks of a pool
+    calibrate its table, and must be a fair sample of a small space as well.
+
     Args:
         space: where they come from.
         seed: decides the random ones and the weights.
     """
     rng = np.random.default_rng(seed)
-    genotypes = [*space.witnesses(), *(space.sample(rng) for _ in range(RANDOM_NETWORKS))]
-    for genotype in dict.fromkeys(genotypes):
+    drawn = dict.fromkeys(space.sample(rng) for _ in range(RANDOM_NETWORKS))
+    witnesses = [one for one in dict.fromkeys(space.witnesses()) if one not in drawn]
+    for genotype in [*witnesses, *drawn]:
         kernels = space.plan(genotype)
         yield ProbeNetwork(genotype, kernels.kernels, partial(_build, kernels, seed))
 

@@ -44,7 +44,8 @@ from latency_tables.tflite.weighted import (
 )
 from latency_tables.tflite.window import read_window
 
-_SIXTH = np.float32(1 / 6)
+MAX_DIVISOR = 64
+"""A product with less than one over this is a product like any other."""
 
 
 def drafts_of(network: Network, operator: Operator, *, is_delegated: bool) -> list[Draft]:
@@ -115,12 +116,12 @@ def _constant_operand(network: Network, operator: Operator) -> Tensor | None:
 
 
 def _name_by_constant(draft: Draft, constant: Tensor) -> None:
-    """A product with ones that broadcasts repeats; one with a sixth scales; min and max clamp."""
+    """A product with ones that broadcasts repeats, one with 1/n scales; min and max clamp."""
     values = constant.values
     is_number = constant.size == 1
     if draft.kind == "multiply" and draft.dtype == "float32" and values is not None:
-        if is_number and values.ravel()[0] == _SIXTH:
-            draft.kind, draft.attributes["by"] = "scale", "1/6"
+        if is_number and (divisor := _divisor(float(values.ravel()[0]))):
+            draft.kind, draft.attributes["by"] = "scale", f"1/{divisor}"
             return
         if draft.output != draft.shapes[0] and (values == 1).all():
             draft.kind = "repeat"
@@ -130,6 +131,12 @@ def _name_by_constant(draft: Draft, constant: Tensor) -> None:
         draft.kind, draft.attributes["range"] = "clamp", NO_ACTIVATION if is_open else "other"
         return
     draft.attributes["with"] = shape_text(constant.shape)
+
+
+def _divisor(factor: float) -> int:
+    """The n of a factor 1/n, as means and hard sigmoids have it; 0 for any other factor."""
+    divisor = round(1 / factor) if 1 / (MAX_DIVISOR + 1) < factor < 1 else 0
+    return divisor if divisor > 1 and np.float32(factor) == np.float32(1 / divisor) else 0
 
 
 def _pool(kind: str) -> Callable[[Network, Operator], list[Draft]]:

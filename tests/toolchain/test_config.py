@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from toolchain.errors import NameUnknown, RunUnusable
 from toolchain.kinds.classification import Classification
 from toolchain.spaces.shrinkcnn import ShrinkCnnSpace
 from toolchain.train.proxy import ProxySettings
+from toolchain.train.recipe import TrainSettings
 
 
 def stored(config: RunConfig) -> dict[str, Any]:
@@ -72,6 +74,20 @@ def test_what_cannot_be_understood_is_refused(
 ) -> None:
     with pytest.raises(error, match=reason):
         small_config(**{"method_set": [], **changes})
+
+
+def test_a_recipe_by_name_has_its_own_epochs_unless_told_otherwise() -> None:
+    typed = {"recipe": "imagenet", "train_set": ["batch_size=32"]}
+    config = small_config(epochs=None, **typed)
+    assert config.training == dataclasses.replace(TrainSettings.imagenet(300), batch_size=32)
+    assert config_from_json(stored(config)) == config
+    short = small_config(epochs=6, **typed).training
+    assert (short.epochs, short.warm_up_epochs) == (6, 0.2)
+
+
+def test_a_recipe_of_no_such_name_is_refused() -> None:
+    with pytest.raises(NameUnknown, match="recipe of this kind of task 'cifar'; known are: imag"):
+        small_config(recipe="cifar")
 
 
 def test_proxies_are_made_by_name() -> None:

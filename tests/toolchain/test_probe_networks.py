@@ -7,6 +7,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 from toolchain.kernels import plan
 from toolchain.probe_networks import RANDOM_NETWORKS, probe_networks
+from toolchain.spaces.mobilenet import MobileNetSpace
 from toolchain.spaces.shrinkcnn import ShrinkCnnSpace
 from toolchain.spaces.shrinkrnn import ShrinkRnnSpace
 from toolchain.spaces.space import space_kernels
@@ -35,12 +36,21 @@ def test_a_space_of_words_has_probes_that_the_runtime_runs() -> None:
         assert shapes == {(1, 30), (1, 8)}
 
 
-def test_the_witnesses_come_first_and_no_network_twice() -> None:
+def test_witnesses_come_first_unless_drawn_too_and_no_network_twice() -> None:
     genotypes = [probe.genotype for probe in probe_networks(SPACE, seed=0)]
     assert len(genotypes) == len(set(genotypes))
     witnesses = list(dict.fromkeys(SPACE.witnesses()))
-    assert genotypes[: len(witnesses)] == witnesses
-    assert len(witnesses) < len(genotypes) <= len(witnesses) + RANDOM_NETWORKS
+    rng = np.random.default_rng(0)
+    drawn = {SPACE.sample(rng) for _ in range(RANDOM_NETWORKS)}
+    first = [one for one in witnesses if one not in drawn]
+    assert 0 < len(first) < len(witnesses)
+    assert genotypes[: len(first)] == first
+    assert set(genotypes[len(first) :]) == drawn
+
+
+def test_the_last_networks_of_a_small_space_are_of_every_sort() -> None:
+    last = [network.genotype for network in probe_networks(MobileNetSpace(), seed=1)][-40:]
+    assert {genotype.split("-")[0] for genotype in last} == {"v2", "v3s"}
 
 
 def test_the_seed_decides_networks_and_weights() -> None:

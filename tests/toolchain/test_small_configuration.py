@@ -1,4 +1,4 @@
-"""The configuration of the documentation, a hundred times smaller: it learns, and keeps a budget."""
+"""The configuration of the documentation, far smaller: it learns, and keeps a budget."""
 
 from __future__ import annotations
 

@@ -20,9 +20,9 @@ from toolchain.errors import ArtifactUnusable
 from toolchain.export.parity import Parity, TextParity, parity_from_json
 from toolchain.export.quantization import QuantizationReport, quantization_from_json
 
-CARD_VERSION = 3
+CARD_VERSION = 4
 """1: first. 2: quantization; the kernels of a quantized file are left out. 3: its metric;
-networks that read words."""
+networks that read words. 4: the file of their words."""
 
 REMEDY = "export the network again"
 
@@ -74,6 +74,8 @@ class Artifact:
         kernels: keys of the kernels that it runs, in execution order; empty when not known.
         versions: of the packages that took part, by name.
         quantization: how far the file is from the float file; None when it is the float file.
+        vocabulary: name of the file beside it that has the words, one in each line, the word of
+            number 0 first; None where no words are read.
     """
 
     path: Path
@@ -89,6 +91,7 @@ class Artifact:
     kernels: tuple[str, ...]
     versions: Mapping[str, str]
     quantization: QuantizationReport | None = None
+    vocabulary: str | None = None
 
     @property
     def card_path(self) -> Path:
@@ -96,25 +99,35 @@ class Artifact:
         return self.path.with_suffix(".json")
 
     def summary(self) -> str:
-        """The file, and how far it is from what it was made of, in two lines."""
+        """The file, and how far it is from what it was made of, in a few lines."""
         if self.quantization is not None:
             return f"{self.path}: {self.size_bytes:,} bytes\n  {self.quantization.summary()}"
         litert = self.parity.litert
-        return (
+        text = (
             f"{self.path}: {self.size_bytes:,} bytes, {len(self.kernels)} kernels\n"
             f"  against torch on {self.parity.compared}: largest error "
             f"{litert.max_error:.2e} ({litert.max_relative_error:.1e} of the outputs' spread), "
             f"top-1 agreement {litert.top1_agreement:.1%}"
         )
+        if isinstance(self.parity, TextParity):
+            found = self.parity.perplexity
+            text += f", perplexity {found.litert:,.4f} for {found.torch:,.4f}"
+        if self.vocabulary is not None:
+            text += f"\n  words by their numbers: {self.path.with_name(self.vocabulary)}"
+        return text
 
     def copy_to(self, path: Path) -> Artifact:
-        """Copy the file and its card.
+        """Copy the file, its card and its words, where it has some.
 
         Raises:
             ArtifactUnusable: the copy cannot be written.
         """
         copy = replace(self, path=path)
         try:
+            if self.vocabulary is not None:
+                copy = replace(copy, vocabulary=f"{path.stem}.words.txt")
+                with atomic_path(path.with_name(str(copy.vocabulary))) as temporary:
+                    shutil.copyfile(self.path.with_name(self.vocabulary), temporary)
             with atomic_path(path) as temporary:
                 shutil.copyfile(self.path, temporary)
             save_card(copy)

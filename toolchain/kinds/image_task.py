@@ -5,6 +5,7 @@ Shapes: N images, C channels, H rows, W columns.
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import fields
@@ -32,6 +33,9 @@ PARITY_INPUTS = 200
 
 HELD_OUT_IMAGES = 1000
 """Test images, from all over the test set, on which int8 and float networks are compared."""
+
+MOST_BYTES = 1 << 30
+"""Of inputs in memory at once, as float32: of large images there are fewer of each."""
 
 CLASSIFICATION = "classification"
 """Head of the networks of a space that has no choice of heads."""
@@ -127,7 +131,7 @@ class ImageTask(Task):
         return export_network(
             module,
             require_images(space).decode(genotype),
-            self.parity_inputs(PARITY_INPUTS),
+            self.parity_inputs(self._at_most(PARITY_INPUTS)),
             directory,
             genotype=genotype,
             normalization=self.normalization,
@@ -135,16 +139,20 @@ class ImageTask(Task):
 
     def quantize(self, artifact: Artifact, path: Path, calibration: int, seed: int) -> Artifact:
         """See Task."""
-        held_out = self.held_out(HELD_OUT_IMAGES)
+        held_out = self.held_out(self._at_most(HELD_OUT_IMAGES))
         return quantize_artifact(
             artifact,
             path,
-            _array(self.calibration_inputs(calibration, seed)),
+            _array(self.calibration_inputs(self._at_most(calibration), seed)),
             _array(held_out.inputs),
             None,
             judge=held_out.judge,
             metric=self.metric.name,
         )
+
+    def _at_most(self, count: int) -> int:
+        """So many inputs, or as many as memory should hold."""
+        return max(1, min(count, MOST_BYTES // (4 * math.prod(self.input_shape))))
 
 
 def has_heads(space: Space) -> bool:

@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 from toolchain.errors import DataUnusable, NameUnknown
 from toolchain.kinds.classification import Classification
+from toolchain.kinds.language import Language
 from toolchain.kinds.pose import Pose, PoseSettings
 from toolchain.kinds.segmentation import Segmentation, SegmentationSettings
 from toolchain.kinds.task import Task
@@ -19,6 +20,7 @@ from toolchain.tasks.classification import ClassificationData
 from toolchain.tasks.coco_keypoints import load_coco_keypoints
 from toolchain.tasks.fashion_mnist import load_fashion_mnist
 from toolchain.tasks.image_folder import load_image_folder
+from toolchain.tasks.language import BROWN_VOCABULARY, load_brown, load_language
 from toolchain.tasks.people_and_shapes import people_and_shapes, stick_people
 from toolchain.tasks.segmentation import SegmentationData
 
@@ -61,6 +63,28 @@ class DrawnPoseSettings(PoseSettings):
     augment: Literal["none", "moves"] = "none"
     half_bodies: float = 0.0
     tag_weight: float = 1e-2
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextSettings:
+    """What a user may choose of a text.
+
+    Attributes:
+        vocabulary: Most frequent words to keep, ``<unk>`` included; 0 for all of them.
+    """
+
+    vocabulary: int = 0
+
+    def __post_init__(self) -> None:
+        if self.vocabulary < 0 or self.vocabulary == 1:
+            raise ValueError(f"vocabulary is 2 or more, or 0 for all words, got {self.vocabulary}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BrownSettings(TextSettings):
+    """See TextSettings."""
+
+    vocabulary: int = BROWN_VOCABULARY
 
 
 class Entry(NamedTuple):
@@ -169,6 +193,21 @@ def _coco_keypoints(data: Path | None, size: ImageSize, settings: PoseSettings) 
     return Pose(images, settings, _pair(size) or COCO_SIZES[settings.approach])
 
 
+def _brown(data: Path | None, size: ImageSize, settings: BrownSettings) -> Task:
+    _require_no_size("brown", size)
+    return Language(load_brown(data, settings.vocabulary or None))
+
+
+def _text_folder(data: Path | None, size: ImageSize, settings: TextSettings) -> Task:
+    _require_no_size("text-folder", size)
+    return Language(load_language(_place("text-folder", data), settings.vocabulary or None))
+
+
+def _require_no_size(name: str, size: ImageSize) -> None:
+    if size is not None:
+        raise ValueError(f"task {name} reads words, not images: leave --image-size out")
+
+
 def _place(name: str, data: Path | None) -> Path:
     if data is None:
         raise DataUnusable(f"task {name} has no data of its own: give a folder or a tar archive")
@@ -214,5 +253,7 @@ TASKS: Mapping[str, Entry] = {
     "cityscapes": Entry(Segmentation, SegmentationSettings, _cityscapes),
     "stick-people": Entry(Pose, DrawnPoseSettings, _stick_people),
     "coco-keypoints": Entry(Pose, PoseSettings, _coco_keypoints),
+    "brown": Entry(Language, BrownSettings, _brown),
+    "text-folder": Entry(Language, TextSettings, _text_folder),
 }
 """Every task by its name."""

@@ -17,7 +17,7 @@ from toolchain.run_dir import TABLE
 from toolchain.spaces.space import make_space, space_to_json
 from toolchain.train.supernet_plan import SupernetPlan
 
-FROM_DATA = ("input_shape", "classes", "head")
+FROM_DATA = ("input_shape", "classes", "head", "vocabulary")
 """Settings of a space that the task's data decide."""
 
 

@@ -22,7 +22,9 @@ from toolchain.run_dir import TABLE, RunDirectory
 from toolchain.shared_weights import CURVE, SCORES
 from toolchain.spaces.dag import Dag, parse_dags
 from toolchain.spaces.image_space import ImageSpace
-from toolchain.spaces.space import make_space
+from toolchain.spaces.shrinkrnn import ShrinkRnnSpace
+from toolchain.spaces.shrinkrnn_step import step_graph
+from toolchain.spaces.space import Space, make_space
 
 CARD = "network.json"
 INT8_CARD = "network.int8.json"
@@ -164,8 +166,7 @@ def read_content(run: RunDirectory) -> Content:
     graph = None
     if search is not None:
         space = make_space(config["space"]["name"], config["space"]["settings"])
-        if isinstance(space, ImageSpace):
-            graph = space.decode(search["best"]["genotype"])
+        graph = _graph(space, search["best"]["genotype"])
     return Content(
         path=run.path.resolve(),
         config=config,
@@ -183,6 +184,13 @@ def read_content(run: RunDirectory) -> Content:
         int8_card=_read(run, INT8_CARD),
         benchmark=_read(run, BENCHMARK),
     )
+
+
+def _graph(space: Space, genotype: str) -> Graph | None:
+    """The answer's network; of a language model, what one word takes."""
+    if isinstance(space, ImageSpace):
+        return space.decode(genotype)
+    return step_graph(space.decode(genotype)) if isinstance(space, ShrinkRnnSpace) else None
 
 
 def _read(run: RunDirectory, name: str) -> Record | None:

@@ -72,14 +72,16 @@ def load_language(data: Path | None = None, vocabulary: int | None = None) -> La
     return _assemble(data.resolve().name, parts, vocabulary)
 
 
-def load_brown(path: Path | None = None, vocabulary: int = BROWN_VOCABULARY) -> LanguageData:
+def load_brown(
+    path: Path | None = None, vocabulary: int | None = BROWN_VOCABULARY
+) -> LanguageData:
     """Load the Brown corpus, fetching it into the cache when this machine does not have it.
 
     Of every ten samples eight are for training, the ninth for validation, the tenth for testing.
 
     Args:
         path: Folder or archive of the samples; None for the cache.
-        vocabulary: Most frequent words to keep, `<unk>` included.
+        vocabulary: Most frequent words to keep, `<unk>` included; all of them when None.
 
     Raises:
         DataUnusable: The corpus cannot be had, or is not whole.

@@ -72,14 +72,17 @@ class LanguageSettings:
                 raise ValueError(f"{name} {getattr(self, name)} is out of range")
 
     @classmethod
-    def paper(cls) -> Self:
+    def paper(cls, epochs: int = 3000) -> Self:
         """Return the settings of the released ShrinkRNN's training on the Penn Treebank.
 
         Test with one column (``evaluation_batch_size`` 1). They restore the best weights when the
         loss is not a number and go on; here that ends the training.
+
+        Args:
+            epochs: Passes over the training text.
         """
         return cls(
-            epochs=3000,
+            epochs=epochs,
             weight_decay=8e-7,
             slowness=1e-3,
             dropout=LockedDropout.paper(),

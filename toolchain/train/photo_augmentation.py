@@ -119,14 +119,14 @@ def _colour_turn(turn_N: Tensor, saturation_N: Tensor) -> Tensor:
         ],
         dim=1,
     )
-    return torch.linalg.inv(YIQ_33) @ in_yiq_N33 @ YIQ_33
+    turned_N33: Tensor = torch.linalg.inv(YIQ_33) @ in_yiq_N33 @ YIQ_33
+    return turned_N33
 
 
 def _is_between(pixels: int, start_N: Tensor, length_N: Tensor) -> Tensor:
     """Whether the centers of pixels lie between start and end, which are shares of the side."""
     center_P = (torch.arange(pixels) + 0.5) / pixels
-    is_in_NP: Tensor = center_P >= start_N[:, None]
-    return is_in_NP & (center_P < (start_N + length_N)[:, None])
+    return (center_P >= start_N[:, None]) & (center_P < (start_N + length_N)[:, None])
 
 
 def _draw(count: int, span: tuple[float, float], generator: torch.Generator) -> Tensor:

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from toolchain.errors import DataUnusable
-from toolchain.tasks.image_folder import load_image_folder
+from toolchain.tasks.image_folder import load_image_folder, require_memory
 
 
 @pytest.fixture(autouse=True)
@@ -169,3 +169,10 @@ def test_a_file_that_is_no_archive_is_refused(tmp_path: Path) -> None:
     file.write_bytes(b"PK")
     with pytest.raises(DataUnusable, match=r"data.zip cannot be extracted .* whole tar archive"):
         load_image_folder(file)
+
+
+def test_images_that_do_not_fit_memory_are_refused() -> None:
+    require_memory(1_000, (3, 32, 32), 3_072_000)
+    complaint = r"1,281,167 images of 3x224x224 take 192.9 GB of memory, and this machine has 16.0"
+    with pytest.raises(DataUnusable, match=complaint):
+        require_memory(1_281_167, (3, 224, 224), 16_000_000_000)

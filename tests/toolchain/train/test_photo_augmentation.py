@@ -31,7 +31,7 @@ def test_a_crop_is_a_part_of_the_image_at_an_aspect_near_its_own(seed: int) -> N
     rows, columns = torch.meshgrid(torch.arange(60.0), torch.arange(80.0), indexing="ij")
     picture = torch.stack([(rows + 0.5) / 60, (columns + 0.5) / 80])
     parts = cropped(picture.expand(64, 2, 60, 80), generator(seed))
-    assert (parts.min(), parts.max()) > (-0.01, -0.01)
+    assert parts.min() > -0.01
     assert parts.max() < 1.01
     down = (parts[:, 0, -5, 40] - parts[:, 0, 5, 40]) * 60 / 50
     across = (parts[:, 1, 30, -5] - parts[:, 1, 30, 5]) * 80 / 70

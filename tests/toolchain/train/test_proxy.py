@@ -148,3 +148,13 @@ def test_the_quick_settings_rank_a_network_that_sees_above_one_that_hardly_does(
     blind = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(1, 10))
     seeing, hardly = (outcome(net, images, settings) for net in (small_net(), blind))
     assert seeing.accuracy > hardly.accuracy + 0.2
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("first_weights", "fan-out"), ("average", 0.9), ("norm_momentum", 0.01)],
+)
+def test_what_only_a_full_training_does_is_refused(field: str, value: Any) -> None:
+    training = dataclasses.replace(SMALL.training, **{field: value})
+    with pytest.raises(ValueError, match=f"{field} {value} is for full trainings"):
+        dataclasses.replace(SMALL, training=training)
