@@ -219,10 +219,10 @@ def _with_kernels_of(
     """The table with what it lacks of a file measured; the very same where it lacks nothing."""
     from latency_tables.predict import HANDOVER, all_kernels
     from latency_tables.tflite.decompose import decompose
-    from profilers.handover import measure_handover
     from profilers.missing import measure_file
+    from profilers.overheads import learn_run_cost, measure_handover
     from profilers.settings import ProfileSettings
-    from toolchain.split_networks import split_networks
+    from toolchain.overhead_networks import short_networks, split_networks
 
     lacking = {one for one in all_kernels(decompose(network)) if one not in table}
     if not lacking:
@@ -230,6 +230,7 @@ def _with_kernels_of(
     settings = ProfileSettings(sessions=sessions)
     with runner_on(place_of(place, table.target.threads)) as runner, progress("missing") as show:
         measured = measure_file(path.name, network, table, runner, settings, on_progress=show)
+        measured = learn_run_cost(measured, short_networks(), runner, settings, on_progress=show)
         if HANDOVER in lacking:
             pairs = split_networks()
             measured = measure_handover(measured, pairs, runner, settings, on_progress=show)

@@ -32,9 +32,9 @@ from latency_tables.table import LatencyTable
 from latency_tables.tflite.decompose import Decomposition, decompose
 from latency_tables.tflite.network import Network, read_network
 from profilers.errors import ProfilerError
-from profilers.handover import measure_handover
 from profilers.host import HostRunner
 from profilers.missing import measure_file
+from profilers.overheads import learn_run_cost, measure_handover
 from profilers.probes import Probe
 from profilers.profile import profile_table
 from profilers.schedule import Schedule
@@ -43,9 +43,9 @@ from profilers.settings import ProfileSettings
 from toolchain.errors import ToolchainError
 from toolchain.export.flatbuffer import write_tflite
 from toolchain.export.lowering.lower import lower
+from toolchain.overhead_networks import short_networks, split_networks
 from toolchain.probe_networks import probe_networks
 from toolchain.spaces.space import make_space
-from toolchain.split_networks import split_networks
 
 SEED = 7
 SPACE = "mobilenet"
@@ -172,6 +172,7 @@ def _add_kernels(
 ) -> tuple[LatencyTable, dict[str, str]]:
     settings, failed = ProfileSettings(sessions=sessions), {}
     table = measure_handover(table, split_networks(), runner, settings)
+    table = learn_run_cost(table, short_networks(), runner, settings)
     for file in files:
         try:
             table = measure_file(file.path.name, file.network, table, runner, settings)

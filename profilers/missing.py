@@ -28,7 +28,7 @@ def measure_file(
     """The table with rows for the kernels of a file that it lacks; its others stay as they are.
 
     What LiteRT cannot run, a custom operator, still has none then; nor has a further partition,
-    which `handover.measure_handover` measures.
+    which `overheads.measure_handover` measures.
 
     Args:
         file: name of the file, for progress.

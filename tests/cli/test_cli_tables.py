@@ -212,7 +212,8 @@ def test_a_file_of_others_is_predicted_once_its_kernels_are_measured(
     words = ["tables", "predict", network, "--table", table, "--json"]
     told = json.loads(call(*words).out)
     assert (told["is_complete"], told["p50_ms"]) == (False, None)
-    assert len(told["missing"]) == 7
+    missing = told["missing"]
+    assert len(missing) == 7
     assert told["outside"][0]["reason"] == "concat of 6 inputs: XNNPACK takes 2 to 5"
     assert load_table(table) == before
     ended = call(*words, "--measure-missing", "--sessions", "1")
@@ -222,7 +223,7 @@ def test_a_file_of_others_is_predicted_once_its_kernels_are_measured(
     assert 0 < told["p50_ms"] <= told["p95_ms"]
     after = load_table(table)
     assert {kernel: after[kernel] for kernel in before} == dict(before.rows)
-    assert len(after) == len(before) + 7
+    assert {kernel.key for kernel in after} >= set(missing)
     again = json.loads(call(*words, "--measure-missing").out)
     assert again["p50_ms"] == pytest.approx(told["p50_ms"])
     assert load_table(table) == after

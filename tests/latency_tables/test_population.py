@@ -64,9 +64,7 @@ def test_a_network_without_parts_and_numbers_of_nobody_are_refused() -> None:
 
 
 def test_a_confidence_between_the_quantiles_lies_between_them() -> None:
-    many = Latencies(
-        p50_ms=np.array([1.0, 2.0]), p95_ms=np.array([1.1, 2.0]), doubt=np.zeros(2)
-    )
+    many = Latencies(p50_ms=np.array([1.0, 2.0]), p95_ms=np.array([1.1, 2.0]), doubt=np.zeros(2))
     assert many.at(0.5) == pytest.approx([1.0, 2.0])
     assert many.at(0.95) == pytest.approx([1.1, 2.0])
     assert 1.0 < many.at(0.8)[0] < 1.1

@@ -7,13 +7,17 @@ from operator_zoo import network_of
 from small_profile import SETTINGS, CountingRunner
 from tflite_builder import NetworkBuilder
 
+from latency_tables.calibrate import Calibration
 from latency_tables.errors import TargetMismatch
+from latency_tables.evidence import Evidence
+from latency_tables.model import LatencyModel
 from latency_tables.predict import HANDOVER
 from latency_tables.table import KernelLatency, LatencyTable
 from latency_tables.tflite.decompose import decompose
 from latency_tables.tflite.network import Network, parse_network
-from profilers.handover import measure_handover
 from profilers.missing import measure_file
+from profilers.overheads import learn_run_cost, measure_handover
+from toolchain.overhead_networks import short_networks
 
 SHAPE = (1, 16, 16, 8)
 
@@ -115,6 +119,7 @@ class Split:
             value = builder.operator("CAST", [value], SHAPE, type="CastOptions")
             value = builder.convolution(value, 8)
         self._content = builder.content(value)
+        self.kernels = decompose(parse_network(self._content)).kernels
 
     def build(self) -> bytes:
         return self._content
@@ -129,3 +134,32 @@ def test_a_further_partition_gets_a_row_of_some_microseconds(
     assert 0 <= row.median_ms < 0.1
     assert row.contexts == SETTINGS.sessions
     assert measure_handover(full, [], runner, SETTINGS) is full
+
+
+def test_short_networks_become_evidence_once(runner: CountingRunner, empty: LatencyTable) -> None:
+    assert learn_run_cost(empty, [Split(0)], runner, SETTINGS) is empty
+    assert runner.calls == 0
+    evidence = Evidence(networks=(), row_error=0.05, noise=0.01, quantile=1.6, usual_doubt=0.05)
+    full = learn_run_cost(replace(empty, evidence=evidence), [Split(0)], runner, SETTINGS)
+    assert full.evidence is not None
+    (network,) = full.evidence.networks
+    assert network.subject == "0 casts"
+    assert 0 < network.measured_ms < 10
+    assert set(full) == set(network.kernels)
+    assert learn_run_cost(full, [Split(0)], runner, SETTINGS) is full
+
+
+def test_short_networks_correct_what_a_run_is_taken_to_cost(
+    runner: CountingRunner, empty: LatencyTable
+) -> None:
+    line = Calibration(overhead_ms=0.05, scale=1.0, per_kernel_ms=0.0, p95_ratio=1.1,
+                       median_error=0.01, worst_error=0.1, networks=9)  # fmt: skip
+    evidence = Evidence(networks=(), row_error=0.05, noise=0.01, quantile=1.6, usual_doubt=0.05)
+    table = replace(empty, calibration=line, evidence=evidence)
+    networks = short_networks()
+    full = learn_run_cost(table, networks, runner, SETTINGS)
+    before = LatencyModel(replace(full, evidence=evidence)).predict(networks[0].kernels)
+    after = LatencyModel(full).predict(networks[0].kernels)
+    assert full.evidence is not None
+    measured_ms = full.evidence.networks[0].measured_ms
+    assert abs(after.p50_ms - measured_ms) < 0.2 * abs(before.p50_ms - measured_ms)

@@ -87,7 +87,9 @@ def autoshrink(
     if not isinstance(space, CellSpace):
         raise ValueError(f"AutoShrink walks spaces of one cell, which {space.name} is not")
     if settings.mode == "budget" and appraiser.budget is None:
-        raise ValueError("AutoShrink in budget mode needs a budget in ms")
+        raise ValueError(
+            "AutoShrink in budget mode needs a budget in ms: give one, or walk with mode=paper"
+        )
     walk = _Walk(appraiser, space, evaluate, settings, rng)
     operators = settings.operators or space.random_operators(rng)
     cell = space.parse(space.complete(operators))

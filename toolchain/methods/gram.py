@@ -62,7 +62,9 @@ def gram(
         BudgetUnreachable: no network was found within the budget.
     """
     if not isinstance(appraiser.space, SwiftNetSpace):
-        raise ValueError(f"GRAM searches the SwiftNet space, not {appraiser.space.name}")
+        raise ValueError(
+            f"GRAM searches the SwiftNet space, not {appraiser.space.name}: take another method"
+        )
     search = _Search(appraiser, appraiser.space, evaluate, settings, rng)
     search.warm_up()
     steps: list[TrajectoryStep] = []

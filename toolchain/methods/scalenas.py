@@ -89,7 +89,9 @@ def scalenas(
     """
     space = appraiser.space
     if not isinstance(space, ScaleNetSpace):
-        raise ValueError(f"ScaleNAS searches the ScaleNet space, not {space.name}")
+        raise ValueError(
+            f"ScaleNAS searches the ScaleNet space, not {space.name}: take another method"
+        )
     first = evaluate(_first_population(appraiser, space, settings.population, rng))
     known = {one.genotype: one for one in first}
     while len(known) < settings.evaluations:  # ends: each generation brings a new network

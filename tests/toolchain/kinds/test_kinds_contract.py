@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+import math
 from pathlib import Path
 
 import pytest
@@ -191,3 +192,13 @@ def test_a_supernet_is_trained_and_scored_or_refused(task: ImageTask, space: Ima
         recalibrate(network, one.calibration())
         assert 0 <= one.score(network) <= 1
     assert few.score(network) == objective.score(network)
+
+
+def test_large_images_are_compared_in_smaller_numbers(
+    task: ImageTask, space: ImageSpace, genotype: str, network: GraphModule, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    size_bytes = 4 * math.prod(task.input_shape)
+    monkeypatch.setattr("toolchain.kinds.image_task.MOST_BYTES", 3 * size_bytes + 1)
+    artifact = task.export(network, space, genotype, tmp_path)
+    assert artifact.parity.images == 3

@@ -19,7 +19,7 @@ SCENES = {"scenes": (20, 4, 4)}
 
 
 def test_an_unknown_task_lists_the_known_ones() -> None:
-    with pytest.raises(NameUnknown, match="task 'mnist'; known are: camvid, cityscapes"):
+    with pytest.raises(NameUnknown, match="task 'mnist'; known are: brown, camvid, cityscapes"):
         open_task("mnist")
 
 

@@ -299,3 +299,14 @@ def test_the_command_to_reproduce_asks_for_the_same_run(
     chosen = parse_assignments(options["method_set"] or [])
     assert override(fresh, chosen) == config.method_settings
     assert (options["table"] is None) == (limit_ms is None)
+
+
+def test_kernels_too_short_for_the_profilers_clock_have_no_difference(make_run: MakeRun) -> None:
+    run = make_run()
+    benchmark = run.read_json("benchmark.json")
+    for kernel in benchmark["kernels"][20:]:
+        kernel["measured_ms"] = 0.0
+    for kernel in benchmark["kernels"][:20]:
+        kernel["measured_ms"] = 0.01
+    run.write_json("benchmark.json", benchmark)
+    assert "others 0 ms" in re.sub(r"\s+", " ", report(run).prose)
