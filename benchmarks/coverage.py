@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -105,6 +106,10 @@ def _pair(
     return Pair(name, i, j, under, float(bias) - 1)
 
 
+def _p95_ms(model: LatencyModel, kernels: Sequence[Kernel]) -> float:
+    return model.predict(kernels).p95_ms
+
+
 def _p95s(table: LatencyTable) -> dict[str, Callable[[Sequence[Kernel]], float]]:
     """The p95 of a network, told in three ways."""
     assert table.evidence is not None
@@ -121,10 +126,7 @@ def _p95s(table: LatencyTable) -> dict[str, Callable[[Sequence[Kernel]], float]]
     before = replace(table, calibration=calibrate(points), evidence=None)
     ways = {"as_it_is": table, "without_drift": still, "before_evidence": before}
     models = {way: LatencyModel(one) for way, one in ways.items()}
-    return {
-        way: lambda kernels, model=model: model.predict(kernels).p95_ms
-        for way, model in models.items()
-    }
+    return {way: partial(_p95_ms, model) for way, model in models.items()}
 
 
 def _figures(pairs: list[Pair]) -> dict[str, Any]:

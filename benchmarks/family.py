@@ -25,7 +25,6 @@ from toolchain import pipeline
 from toolchain.config import config_from_json
 from toolchain.export.flatbuffer import random_weights, write_tflite
 from toolchain.family import meta_graph_of, prune_to_budget
-from toolchain.kernels import plan
 from toolchain.run_dir import TABLE, RunDirectory
 
 SHARES = (0.4, 0.55, 0.7, 0.85, 1.0)
@@ -56,7 +55,7 @@ def family(path: Path) -> list[dict[str, Any]]:
         budget = Budget(limit_ms=share * config.budget.limit_ms)
         appraiser = pipeline.make_appraiser(replace(config, budget=budget), model.table)
         member = prune_to_budget(meta_graph, appraiser).candidate
-        kernels = plan(config.space.decode(member.genotype))
+        kernels = config.space.plan(member.genotype)
         with TemporaryDirectory(prefix="pocketnas-") as folder:
             network = Path(folder) / "network.tflite"
             network.write_bytes(write_tflite(kernels, random_weights(kernels, seed=0)))

@@ -19,8 +19,9 @@ import shutil
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ import numpy.typing as npt
 from machine import report
 from rivals import proportional_to_macs, sum_of_blocks, sum_of_operators
 
+from latency_tables.kernel import Kernel
 from latency_tables.model import LatencyModel
 from latency_tables.table import LatencyTable
 from profilers.host import HostRunner
@@ -138,6 +140,10 @@ def summary(errors: Array) -> dict[str, float]:
         "within_5_percent": float((absolute <= 0.05).mean()),
         "within_10_percent": float((absolute <= 0.10).mean()),
     }
+
+
+def _p50_ms(model: LatencyModel, kernels: Mapping[str, Sequence[Kernel]], genotype: str) -> float:
+    return model.predict(kernels[genotype]).p50_ms
 
 
 def errors_of(predict: Callable[[str], float], measured: dict[str, list[SessionValue]]) -> Array:
@@ -257,9 +263,7 @@ def _together(trials: list[Trial]) -> list[dict[str, float]]:
         for trial in trials:
             model, measured = LatencyModel(trial.table), trial.occasions[occasion]
             kernels = {probe.subject: probe.kernels for probe in trial.unseen}
-            errors.append(
-                errors_of(lambda one, m=model, k=kernels: m.predict(k[one]).p50_ms, measured)
-            )
+            errors.append(errors_of(partial(_p50_ms, model, kernels), measured))
             covered += [_covered(model, trial, measured)] * len(measured)
         together.append({**summary(np.concatenate(errors)), "under_p95": float(np.mean(covered))})
     return together

@@ -22,14 +22,17 @@ import argparse
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from machine import report, spread
 
+from latency_tables.budget import Latency
 from latency_tables.calibrate import Calibration
 from latency_tables.model import LatencyModel
+from latency_tables.population import Latencies
 from latency_tables.table import KernelLatency, LatencyTable
 from profilers.host import HostRunner
 from toolchain.census import Census
@@ -83,12 +86,10 @@ def _space(space: Space, options: argparse.Namespace) -> dict[str, Any]:
         first, other = drawn[:count], drawn[count:]
         mutants = [space.mutate(genotype, rng) for genotype in other]
         few = first[: options.one_by_one]
-        each = timed(
-            "one by one", lambda few=few: [model.predict(space.kernels(g)) for g in few], len(few)
-        )
-        census, many = timed("cold", lambda first=first: _cold(space, model, first), count)
-        timed("warm", lambda c=census, g=other: model.predict_many(c.take(g)), count)
-        timed("mutants", lambda c=census, g=mutants: model.predict_many(c.take(g)), count)
+        each = timed("one by one", partial(_one_by_one, space, model, few), len(few))
+        census, many = timed("cold", partial(_cold, space, model, first), count)
+        timed("warm", partial(_warm, census, model, other), count)
+        timed("mutants", partial(_warm, census, model, mutants), count)
         alone = np.array([one.p95_ms for one in each])
         worst = max(worst, float(np.abs(many.p95_ms[: len(few)] / alone - 1).max()))
     return {
@@ -98,6 +99,14 @@ def _space(space: Space, options: argparse.Namespace) -> dict[str, Any]:
         "drawn_per_cpu_second": spread(sampling),
         "largest_relative_difference": worst,
     }
+
+
+def _one_by_one(space: Space, model: LatencyModel, genotypes: list[str]) -> list[Latency]:
+    return [model.predict(space.kernels(genotype)) for genotype in genotypes]
+
+
+def _warm(census: Census, model: LatencyModel, genotypes: list[str]) -> Latencies:
+    return model.predict_many(census.take(genotypes))
 
 
 def _cold(space: Space, model: LatencyModel, genotypes: list[str]) -> tuple[Census, Any]:

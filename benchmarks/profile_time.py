@@ -15,6 +15,7 @@ import argparse
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -81,11 +82,9 @@ def _outline(name: str, options: argparse.Namespace) -> dict[str, Any]:
                 probes=probes, space=name, seed=1, resume=False,
             )  # fmt: skip
 
-        profiles = {
-            key: _timed(lambda key=key: profile(one, key, EFFORTS[key])) for key in EFFORTS
-        }
+        profiles = {key: _timed(partial(profile, one, key, EFFORTS[key])) for key in EFFORTS}
         other = profile(two, "two threads", ProfileSettings())
-        starts = {key: _timed(lambda key=key: start(key)) for key in WARM_STARTS}
+        starts = {key: _timed(partial(start, key)) for key in WARM_STARTS}
     after = measure_all(unseen, one, 2)
     measured = {subject: [*before[subject], *after[subject]] for subject in before}
     return {

@@ -80,7 +80,8 @@ def _macs(space: Space, genotype: str) -> float:
 
 def _model_of(kernels: Sequence[Kernel]) -> bytes:
     """A model that runs these kernels, each on inputs of its own."""
-    ports, reads = [], []
+    ports: list[Port] = []
+    reads: list[tuple[int, ...]] = []
     for kernel in kernels:
         reads.append(tuple(range(len(ports), len(ports) + len(kernel.inputs))))
         ports += [Port(f"x{len(ports) + i}", shape) for i, shape in enumerate(kernel.inputs)]
