@@ -5,9 +5,11 @@ Everything is kept in run folders: a benchmark can be stopped and started again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -26,6 +28,8 @@ from toolchain import pipeline
 from toolchain.config import RunConfig, config_from_json
 from toolchain.executors import ProcessExecutor
 from toolchain.export.artifact import kernels_of
+from toolchain.export.flatbuffer import random_weights, write_tflite
+from toolchain.kernels import Plan
 from toolchain.kinds.classification import Classification
 from toolchain.probe_networks import probe_networks
 from toolchain.run_dir import RunDirectory
@@ -129,6 +133,27 @@ def measure(path: Path, table: LatencyTable | None, budget: Budget | None) -> di
         "interval_ms": measured["interval_ms"],
         "verdict": measured["verdict"],
     }
+
+
+def measure_untrained(plan: Plan) -> float:
+    """Measured ms of a network with random weights."""
+    with TemporaryDirectory(prefix="pocketnas-") as folder:
+        network = Path(folder) / "network.tflite"
+        network.write_bytes(write_tflite(plan, random_weights(plan, 0)))
+        report = benchmark(
+            network, HostRunner(), settings=benchmark_settings(2), kernels=plan.kernels
+        )
+    return report.measurement.median_ms
+
+
+def cost_of(accuracy: float, networks: Sequence[Mapping[str, Any]], cost: str) -> float:
+    """The cost at which these networks reach an accuracy; at their ends where they do not."""
+    best: list[Mapping[str, Any]] = []
+    for one in sorted(networks, key=lambda one: (one[cost], -one["accuracy"])):
+        if not best or one["accuracy"] > best[-1]["accuracy"]:
+            best.append(one)
+    accuracies = [one["accuracy"] for one in best]
+    return math.exp(float(np.interp(accuracy, accuracies, [math.log(one[cost]) for one in best])))
 
 
 def mean_and_spread(values: Sequence[float]) -> dict[str, Any]:

@@ -14,7 +14,6 @@ Everything is kept in run folders, so that the script can be stopped and started
 from __future__ import annotations
 
 import argparse
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatch
@@ -23,7 +22,7 @@ from typing import Any
 
 import numpy as np
 from machine import report
-from runs import fewer, given, mean_and_spread, measure, train_all
+from runs import cost_of, fewer, given, mean_and_spread, measure, train_all
 
 from toolchain import pipeline
 from toolchain.config import RunConfig, config_from_json
@@ -161,16 +160,6 @@ def compare(
         "is_upper_bound": shrinkcnn["accuracy"] < min(accuracies),
         "saved": saved,
     }
-
-
-def cost_of(accuracy: float, networks: Sequence[Mapping[str, Any]], cost: str) -> float:
-    """The cost at which these networks reach an accuracy; at their ends where they do not."""
-    best: list[Mapping[str, Any]] = []
-    for one in sorted(networks, key=lambda one: (one[cost], -one["accuracy"])):
-        if not best or one["accuracy"] > best[-1]["accuracy"]:
-            best.append(one)
-    accuracies = [one["accuracy"] for one in best]
-    return math.exp(float(np.interp(accuracy, accuracies, [math.log(one[cost]) for one in best])))
 
 
 def _config(options: argparse.Namespace, space: ImageSpace, seed: int) -> RunConfig:

@@ -1,7 +1,6 @@
-"""GRAM against random search and evolution, its ablations, its family, and the MobileNets.
+"""GRAM against random search and evolution, its ablations and its family.
 
     python benchmarks/swiftnet.py --data cifar10_jpeg75.tar.xz --seeds 0 1 2 -o results.json
-    python benchmarks/swiftnet.py --data cifar10_jpeg75.tar.xz --parts envelope --epochs 15
 
 Same space, table, budget, proxy and number of evaluations for every method; every answer is
 trained alike in full, exported, and measured on this machine. Parts:
@@ -9,7 +8,6 @@ trained alike in full, exported, and measured on this machine. Parts:
     search      gram, random, evolution, and GRAM without parts of itself, for every seed
     family      networks for five budgets pruned from each seed's meta-graph; beside them the
                 budget's answer scaled in width, and networks pruned at random
-    envelope    MobileNetV2 and V3-small over widths, stem strides and resolution schedules
 
 Everything is kept in run folders, so that the script can be stopped and started again.
 """
@@ -37,14 +35,12 @@ from toolchain.methods.candidate import Appraiser
 from toolchain.methods.meta_graph import MetaGraph
 from toolchain.methods.method import make_settings
 from toolchain.run_dir import RunDirectory
-from toolchain.spaces.mobilenet import MobileNetSpace
 from toolchain.spaces.swiftnet import SwiftNetSpace
 from toolchain.tasks.classification import ClassificationData
 from toolchain.train.proxy import ProxySettings
 from toolchain.train.recipe import TrainSettings
 
 SPACE = SwiftNetSpace(nodes=(16, 16, 16))
-BASELINES = MobileNetSpace(widths=(0.25, 0.35, 0.5, 0.75))
 FAMILY = (0.55, 0.65, 0.75, 0.85, 1.0)
 """Budgets of the family, as shares of the search's."""
 
@@ -54,6 +50,7 @@ METHODS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "evolution": ("evolution", {}),
     "gram, random sampler": ("gram", {"sampler": "random"}),
     "gram, no propagation": ("gram", {"propagation": 0.0}),
+    "gram, far foresight": ("gram", {"foresight": 32}),
     "gram, no trend": ("gram", {"smoothing": 0.0, "foresight": 1}),
 }
 """Method and settings by the name in the results."""
@@ -65,7 +62,7 @@ def main() -> None:
     parser.add_argument("--task", default="image-folder")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--folder", type=Path, default=Path("runs/swiftnet"))
-    parser.add_argument("--parts", nargs="+", default=["search", "family", "envelope"])
+    parser.add_argument("--parts", nargs="+", default=["search", "family"])
     parser.add_argument("--methods", nargs="+", default=list(METHODS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--budget-ms", type=float, default=0.1)
@@ -80,7 +77,7 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path)
     options = parser.parse_args()
     data = data_of(open_task(options.task, options.data))
-    parts = {"search": searches, "family": families, "envelope": envelope}
+    parts = {"search": searches, "family": families}
     figures = {part: parts[part](options, data) for part in options.parts}
     figures["options"] = {key: str(value) for key, value in vars(options).items()}
     report("GRAM, its rivals and its family", {"data": data.name, **figures}, options.output)
@@ -154,20 +151,6 @@ def _members(
     limit_ms = appraiser.budget.limit_ms if appraiser.budget else 0.0
     scale = min(1.0, (limit_ms / answer["best"]["p95_ms"]) ** 0.5)  # MACs go with its square
     yield "narrowed", replace(SPACE, channel_scale=scale), answer["best"]["genotype"]
-
-
-def envelope(options: argparse.Namespace, data: ClassificationData) -> list[dict[str, Any]]:
-    """Every MobileNet of the grid that is not far slower than the SwiftNets."""
-    table = host_table(BASELINES, options.folder / "mobilenet.table")
-    config = replace(_config(options, "random", 0), space=BASELINES, budget=None)
-    appraiser = Appraiser(space=BASELINES, model=LatencyModel(table))
-    paths = {}
-    for genotype in BASELINES.witnesses():
-        if appraiser.appraise(genotype).p50_ms <= 8 * options.budget_ms:
-            paths[genotype] = options.folder / "envelope" / genotype
-            given(paths[genotype], config, table, genotype)
-    train_all(list(paths.values()), data, options.workers)
-    return [measure(path, table, None) for path in paths.values()]
 
 
 def _config(options: argparse.Namespace, name: str, seed: int) -> RunConfig:
