@@ -49,7 +49,7 @@ class LatencyModel:
         self.calibration: Calibration = table.calibration
         self._posterior = Posterior(table)
         self._run_ms, *each_ms = map(float, self._posterior.mean_K)
-        self._kernel_ms = dict(zip(table.rows, each_ms, strict=True))
+        self._kernel_ms = dict(zip(self._posterior.kernels, each_ms, strict=True))
 
     def require(self, kernels: Iterable[Kernel]) -> None:
         """Check that every kernel has a row.

@@ -75,11 +75,15 @@ class Prior:
     """What is known of a run and every kernel before any network was measured.
 
     Attributes:
+        kernels: all that have a row, in the order of their texts, so that a table gives the same
+            sums to the last digit in whatever order its rows stand.
         mean_K: milliseconds.
     """
 
     def __init__(self, rows: Mapping[Kernel, KernelLatency], line: Calibration) -> None:
         """What a calibration's coefficients make of a table's rows."""
+        rows = {kernel: rows[kernel] for kernel in sorted(rows, key=str)}
+        self.kernels = tuple(rows)
         self._places = {kernel: place for place, kernel in enumerate(rows, start=1)}
         each_ms = [line.scale * row.median_ms + line.per_kernel_ms for row in rows.values()]
         self.mean_K = np.array([line.overhead_ms, *each_ms])
@@ -202,6 +206,11 @@ class Posterior:
             gain_NK = np.linalg.solve(noisy_NN, told_NK)
             self.mean_K = self.mean_K + fit.errors_N @ gain_NK
             self.covariance_KK = self.covariance_KK - told_NK.T @ gain_NK
+
+    @property
+    def kernels(self) -> tuple[Kernel, ...]:
+        """See ``Prior``."""
+        return self._prior.kernels
 
     def counts(self, networks: Iterable[Iterable[Kernel]]) -> Array:
         """See ``Prior.counts``."""

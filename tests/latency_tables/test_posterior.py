@@ -217,3 +217,13 @@ def test_the_same_networks_teach_the_same_whatever_their_order(target: Target) -
     first, second = (LatencyModel(table).predict(kernels) for table in (one, other))
     assert first.p50_ms == pytest.approx(second.p50_ms, rel=1e-9)
     assert first.p95_ms == pytest.approx(second.p95_ms, rel=1e-9)
+
+
+def test_the_order_of_rows_does_not_matter_to_the_last_digit(target: Target) -> None:
+    device = Device(target, 10)
+    networks = device.measure([device.draw() for _ in range(50)])
+    turned = replace(device.table, rows=dict(reversed(list(device.table.rows.items()))))
+    one, other = learn(device.table, networks), learn(turned, networks)
+    assert one == other
+    kernels = device.draw()
+    assert LatencyModel(one).predict(kernels) == LatencyModel(other).predict(kernels)
