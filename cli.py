@@ -365,14 +365,15 @@ def run(
     """Do the whole loop: profile, search, train, export, benchmark, verdict, report."""
     from toolchain import pipeline
     from toolchain.report.page import write_report
-    from toolchain.run_dir import RunDirectory
+    from toolchain.run_dir import TABLE, RunDirectory
 
     RunDirectory.require_usable(output, resume=options.resume)
     where = place_of(place)
     budget = budget_of(budget_ms, options.confidence, options.fill)
     task = task_of(options.task, options.data, options.image_size, options.task_set)
     config = config_of(options, budget, task)
-    latency_table = table_at(options.table)
+    kept = output / TABLE if (output / TABLE).exists() else None  # of the run that is resumed
+    latency_table = table_at(options.table or kept)
     with runner_on(where) as runner:
         if latency_table is None:
             folder_path = output.resolve()  # has a name, also where the folder is "."
@@ -381,7 +382,7 @@ def run(
                 latency_table = measure_table(
                     runner, config.space, path, sessions, PROBE_SEED, options.resume, show
                 )
-        elif options.measure_missing:
+        elif options.measure_missing and options.table:
             latency_table = add_missing(latency_table, options.table, config.space, runner)
         latency_table.target.require_same(runner.target)
     with usage():

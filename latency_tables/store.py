@@ -142,7 +142,10 @@ def _manifest(table: LatencyTable) -> dict[str, Any]:
 
 
 def _evidence_to_json(evidence: Evidence, rows: Iterable[Kernel]) -> dict[str, Any]:
-    """The evidence, kernels by the numbers of their rows in the file, the first being 0."""
+    """The evidence, kernels by the numbers of their rows in the file, the first being 0.
+
+    A network with a kernel that has no row any more tells nothing and is left out.
+    """
     numbers = {kernel: number for number, kernel in enumerate(sorted(rows, key=_key))}
     networks = [
         {
@@ -151,6 +154,7 @@ def _evidence_to_json(evidence: Evidence, rows: Iterable[Kernel]) -> dict[str, A
             "rows": [numbers[kernel] for kernel in network.kernels],
         }
         for network in evidence.networks
+        if all(kernel in numbers for kernel in network.kernels)
     ]
     figures = {name: value for name, value in vars(evidence).items() if name != "networks"}
     return {**figures, "networks": networks}

@@ -16,9 +16,9 @@ from latency_tables.tflite.schema import buffer_bytes, is_filled, read_model
 def cut(network: Network, operators: Collection[int]) -> bytes:
     """The content of a file with some of a network's operators.
 
-    Their constants come along, unpacked as in the whole network. What they read of other operators
-    becomes an input, what others read of them an output. Constants that stood behind the
-    flatbuffer stand in it.
+    Their constants come along, unpacked as in the whole network, and what makes the sizes that
+    they read of shapes. What they read of other operators becomes an input, what others read of
+    them an output. Constants that stood behind the flatbuffer stand in it.
 
     Args:
         network: the whole.
@@ -54,12 +54,13 @@ def cut(network: Network, operators: Collection[int]) -> bytes:
 
 
 def _with_their_constants(network: Network, chosen: set[int]) -> list[Operator]:
-    """The chosen operators and those that unpack a constant for them, in the file's order."""
+    """The chosen operators and those that make constants or sizes for them, in their order."""
     kept: list[Operator] = []
     read: set[int] = set()
     for operator in reversed(network.operators):
         unpacks = operator.name in UNPACKING and operator.inputs[0] in network.constants
-        if operator.index in chosen or (unpacks and read.intersection(operator.outputs)):
+        is_extra = unpacks or network.sizes.issuperset(operator.outputs)
+        if operator.index in chosen or (is_extra and read.intersection(operator.outputs)):
             kept.append(operator)
             read.update(operator.inputs)
     return kept[::-1]
@@ -79,7 +80,8 @@ def _borders(
         for index in operator.outputs:
             readers = {reader.index for reader in network.readers.get(index, ())}
             is_read_elsewhere = not readers or not readers <= {one.index for one in kept}
-            if operator.index in chosen and (is_read_elsewhere or index in network.outputs):
+            is_wanted = is_read_elsewhere or index in network.outputs
+            if operator.index in chosen and is_wanted and index not in network.sizes:
                 wanted[index] = None
     return list(given), list(wanted)
 

@@ -40,6 +40,8 @@ UNPACKING = frozenset({"DEQUANTIZE", "DENSIFY"})
 ABSENT = -1
 """Index of an optional input that is left out."""
 
+_SIZE_TYPES = ("int32", "int64")
+
 _NUMPY: dict[str, npt.DTypeLike] = {
     "float32": np.float32,
     "float16": np.float16,
@@ -156,6 +158,18 @@ class Network:
         for operator in self.operators:
             if operator.name in UNPACKING and operator.inputs[0] in known:
                 known.add(operator.outputs[0])
+        return frozenset(known)
+
+    @cached_property
+    def sizes(self) -> frozenset[int]:
+        """Tensors of numbers that follow from shapes alone: a SHAPE and what is made of it."""
+        known: set[int] = set()
+        for operator in self.operators:
+            reads = {one for one in operator.inputs if one != ABSENT} - self.constants
+            of_sizes = bool(reads) and reads <= known
+            is_whole = all(self.tensors[one].dtype in _SIZE_TYPES for one in operator.outputs)
+            if operator.name == "SHAPE" or (of_sizes and is_whole):
+                known.update(operator.outputs)
         return frozenset(known)
 
     def input(self, operator: Operator, place: int) -> Tensor | None:

@@ -62,7 +62,8 @@ def _known_runs(
     run: list[RunKernel] = []
     number = 0
     for part in whole.parts:
-        if part[0].is_delegated and any(one.is_delegated for one in run):
+        has_one = part[0].is_delegated and any(one.is_delegated for one in run)
+        if has_one and not _is_sized_at_run_time(network, run[-1]):
             yield number - len(run), tuple(run)
             run = []
         for one in part:
@@ -75,6 +76,12 @@ def _known_runs(
             run = []
     if run:
         yield number - len(run), tuple(run)
+
+
+def _is_sized_at_run_time(network: Network, one: RunKernel) -> bool:
+    """Whether a kernel reads the size of its output: LiteRT gives no such output to a caller."""
+    inputs = {read for index in one.operators for read in network.operators[index].inputs}
+    return not network.sizes.isdisjoint(inputs)
 
 
 def _is_unknown(network: Network, one: RunKernel) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -115,6 +116,23 @@ def test_a_search_killed_in_the_supernets_training_resumes_to_the_same_answer(
     assert best["genotype"] == expected["genotype"]
     assert best["metric"] == expected["metric"]
     assert best["p95_ms"] == pytest.approx(expected["p95_ms"])
+
+
+@pytest.mark.slow
+def test_a_resumed_loop_keeps_to_the_table_in_its_folder(
+    finished_loop: tuple[Path, str], call: Call, tmp_path: Path
+) -> None:
+    """What lies beside the folder may have gone, or be of another version."""
+    folder, out = finished_loop
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    (copy / "test.json").unlink()
+    ended = call("run", "-o", copy, *TASK, *SEARCH, "--sessions=1", "--resume")
+    assert ended.code in (0, 4), ended.err
+    assert not copy.with_name("copy.table").exists()
+    assert [line for line in ended.out.splitlines() if line.startswith("test mIoU ")] == [
+        line for line in out.splitlines() if line.startswith("test mIoU ")
+    ]
 
 
 @pytest.mark.slow

@@ -159,6 +159,19 @@ def test_evidence_is_read_back_equal(make_table: MakeTable, tmp_path: Path) -> N
     assert (now.p50_ms, now.p95_ms) == pytest.approx((then.p50_ms, then.p95_ms), rel=1e-9)
 
 
+def test_evidence_about_a_kernel_without_a_row_is_not_written(
+    make_table: MakeTable, tmp_path: Path
+) -> None:
+    table = learned(make_table())
+    assert table.evidence is not None
+    gone, *left = table.rows
+    save_table(replace(table, rows={one: table[one] for one in left}), tmp_path / "t")
+    loaded = load_table(tmp_path / "t").evidence
+    assert loaded is not None
+    assert 0 < len(loaded.networks) < len(table.evidence.networks)
+    assert all(gone not in network.kernels for network in loaded.networks)
+
+
 @pytest.mark.parametrize("row", [12, "0"])
 def test_evidence_of_rows_that_are_not_there_is_refused(
     make_table: MakeTable, tmp_path: Path, row: object

@@ -36,7 +36,7 @@ from profilers.journal_table import kernel_rows
 from profilers.measure import measure
 from profilers.phone import PhoneOptions, PhoneRunner, phone_runner
 from profilers.probes import Probe, choose_probes
-from profilers.profile import calibration_networks, profile_table
+from profilers.profile import calibration_networks, identity_of, profile_table
 from profilers.settings import ProfileSettings
 from toolchain.probe_networks import probe_networks
 from toolchain.spaces.space import make_space, space_kernels
@@ -383,8 +383,7 @@ def test_a_profile_survives_twenty_cuts_with_every_row_once(
     ]
     assert 0.7 < float(np.median(ratios)) < 1.4
     path = tmp_path / "cut.table.journal"
-    identity = {f"target.{name}": str(value) for name, value in table.target.to_json().items()}
-    identity |= {"settings.sessions": "1", "settings.runs": "10", "settings.warmup": "2"}
-    with Journal.open(path, {**identity, "space": "small", "seed": "1"}, resume=True) as journal:
+    identity = identity_of(table.target, SETTINGS, "small", 1)
+    with Journal.open(path, identity, resume=True) as journal:
         keys = [(row.subject, row.session) for row in journal.rows()]
     assert len(keys) == len(set(keys))

@@ -98,6 +98,19 @@ def test_a_custom_operator_stays_unknown(runner: CountingRunner, empty: LatencyT
     assert kinds == ["Warp"]
 
 
+def test_what_is_sized_by_a_shape_is_measured_with_it(
+    runner: CountingRunner, empty: LatencyTable
+) -> None:
+    builder = NetworkBuilder()
+    value = builder.convolution(builder.input(*SHAPE), 8)
+    shape = builder.operator("SHAPE", [value], (4,), to="int32", type="ShapeOptions", outType=2)
+    value = builder.operator("RESHAPE", [value, shape], SHAPE, type="ReshapeOptions")
+    network = parse_network(builder.content(builder.convolution(value, 9)))
+    assert decompose(network).delegated_parts == 2
+    full = measure_file("net.tflite", network, empty, runner, SETTINGS)
+    assert set(full) == set(decompose(network).kernels)
+
+
 def test_another_target_is_refused(runner: CountingRunner, empty: LatencyTable) -> None:
     other = replace(empty, target=replace(empty.target, soc="Tensor G3"))
     with pytest.raises(TargetMismatch, match="Tensor G3"):
