@@ -177,7 +177,7 @@ def search(
     config = config_of(options, budget, task)
     latency_table = table_at(options.table)
     if latency_table and options.measure_missing:
-        with runner_on(place_of(place, latency_table.target.threads)) as runner:
+        with runner_on(place_of(place, latency_table.target)) as runner:
             latency_table = add_missing(latency_table, options.table, config.space, runner)
     with usage():
         appraiser = pipeline.make_appraiser(config, latency_table)
@@ -368,6 +368,11 @@ def run(
     from toolchain.run_dir import TABLE, RunDirectory
 
     RunDirectory.require_usable(output, resume=options.resume)
+    if place.precision == "int8":
+        raise typer.BadParameter(
+            "run measures the float file; for int8: profile --precision int8, search, train, "
+            "export --int8 and benchmark --precision int8"
+        )
     where = place_of(place)
     budget = budget_of(budget_ms, options.confidence, options.fill)
     task = task_of(options.task, options.data, options.image_size, options.task_set)

@@ -150,7 +150,7 @@ class PlaceOptions:
         str, typer.Option(help="CPUs of the phone: auto, big, all or a hexadecimal mask.")
     ] = "auto"
     precision: Annotated[
-        str, typer.Option(help="float32, or float16 to let a phone compute so.")
+        str, typer.Option(help="float32, int8, or float16 to let a phone compute so.")
     ] = "float32"
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from device_farm.farm import Farm, JobEvent
     from latency_tables.budget import Budget
     from latency_tables.table import LatencyTable
+    from latency_tables.target import Target
     from profilers.benchmark import BenchmarkReport
     from profilers.place import Place
     from profilers.probes import Probe
@@ -108,8 +109,8 @@ def progress(title: str) -> Iterator[Callable[..., None]]:
         yield show
 
 
-def place_of(options: PlaceOptions, threads: int | None = None) -> Place:
-    """The devices and options that the user gave; of a table, its own number of threads."""
+def place_of(options: PlaceOptions, target: Target | None = None) -> Place:
+    """The devices and options that the user gave; threads and precision of a table's target."""
     from profilers.phone import PhoneOptions
     from profilers.place import Place
 
@@ -119,9 +120,9 @@ def place_of(options: PlaceOptions, threads: int | None = None) -> Place:
             servers=_servers(options.adb_server),
             binary=options.benchmark_binary,
             options=PhoneOptions(
-                threads=options.threads if threads is None else threads,
+                threads=target.threads if target else options.threads,
                 cpus=options.cpu_mask,
-                precision=options.precision,
+                precision=target.precision if target else options.precision,
             ),
         )
 
@@ -261,7 +262,7 @@ def add_missing(
 ) -> LatencyTable:
     """The table, with what it lacked of a space's kernels measured, added and saved."""
     assert path is not None
-    return add_kernels(table, path, probes_of(space, PROBE_SEED), runner)
+    return add_kernels(table, path, probes_of(space, PROBE_SEED, table.target.precision), runner)
 
 
 def add_kernels(
@@ -306,25 +307,39 @@ def outline_table(
     assert table is not None
     if not measures_missing:
         return table
+    if table.target.precision == "int8":
+        raise typer.BadParameter(
+            "--measure-missing measures outlines in float, and the table is of int8; profile the "
+            "outlines with --precision int8 and --set channel_scale=..."
+        )
     genotype = pipeline.found(folder)["best"]["genotype"]
     pool = [
         Probe(subject=one.genotype, kernels=one.kernels, build=one.build)
         for one in scaled_networks(genotype, outlines)
     ]
     _make_folder(beside.parent)
-    with runner_on(place_of(place, table.target.threads)) as runner:
+    with runner_on(place_of(place, table.target)) as runner:
         return add_kernels(table, path or beside, pool, runner)
 
 
-def probes_of(space: Space, seed: int) -> list[Probe]:
-    """Networks of a space as what profiles are taken from."""
+def probes_of(space: Space, seed: int, precision: str) -> list[Probe]:
+    """Networks of a space as what profiles of a precision are taken from."""
+    from latency_tables.precision import INT8
     from profilers.probes import Probe
+    from toolchain.int8_networks import int8_networks
     from toolchain.probe_networks import probe_networks
+    from toolchain.spaces.space import require_images
 
-    return [
-        Probe(subject=network.genotype, kernels=network.kernels, build=network.build)
-        for network in probe_networks(space, seed)
-    ]
+    with usage():
+        networks = (
+            int8_networks(require_images(space), seed)
+            if precision == INT8
+            else probe_networks(space, seed)
+        )
+        return [
+            Probe(subject=network.genotype, kernels=network.kernels, build=network.build)
+            for network in networks
+        ]
 
 
 def measure_table(
@@ -346,7 +361,7 @@ def measure_table(
     described = json.dumps(space_to_json(space), sort_keys=True)
     _make_folder(output.parent)
     return profile_table(
-        probes_of(space, seed), runner, output, settings,
+        probes_of(space, seed, runner.target.precision), runner, output, settings,
         space=described, seed=seed, resume=resume, on_progress=on_progress,
     )  # fmt: skip
 

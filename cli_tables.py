@@ -118,7 +118,7 @@ def tables_verify(
 
     loaded = load_table(table)
     pool = _pool_of(loaded, seed)
-    where = place_of(place, loaded.target.threads)
+    where = place_of(place, loaded.target)
     with runner_on(where) as runner, progress("verify") as show:
         settings = ProfileSettings(sessions=sessions)
         report = verify(loaded, pool, runner, settings, seed=seed, on_progress=show)
@@ -228,7 +228,7 @@ def _with_kernels_of(
     if not lacking:
         return table
     settings = ProfileSettings(sessions=sessions)
-    with runner_on(place_of(place, table.target.threads)) as runner, progress("missing") as show:
+    with runner_on(place_of(place, table.target)) as runner, progress("missing") as show:
         measured = measure_file(path.name, network, table, runner, settings, on_progress=show)
         measured = learn_run_cost(measured, short_networks(), runner, settings, on_progress=show)
         if HANDOVER in lacking:
@@ -254,6 +254,6 @@ def _pool_of(table: LatencyTable, seed: int) -> list[Probe]:
             f"the table is of the space {described!r}, which this pocketnas does not know "
             f"({error}); profile again"
         ) from error
-    with usage():
-        pool = [probe for space in made for probe in probes_of(space, seed)]
+    precision = table.target.precision
+    pool = [probe for space in made for probe in probes_of(space, seed, precision)]
     return list({(probe.subject, probe.kernels): probe for probe in pool}.values())

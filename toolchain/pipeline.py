@@ -19,6 +19,7 @@ import torch
 from torch import nn
 
 from latency_tables.model import LatencyModel
+from latency_tables.precision import kernels_in
 from latency_tables.store import save_table, table_sha256
 from latency_tables.table import LatencyTable
 from toolchain.config import RunConfig
@@ -62,7 +63,7 @@ def make_appraiser(config: RunConfig, table: LatencyTable | None) -> Appraiser:
     """
     model = LatencyModel(table) if table else None
     if model is not None:
-        model.require(space_kernels(config.space))
+        model.require(kernels_in(model.table.target.precision, space_kernels(config.space)))
     appraiser = Appraiser(
         space=config.space, model=model, budget=config.budget, limits=config.limits
     )

@@ -14,7 +14,7 @@ from toolchain.export.artifact import Artifact, Normalization, Tensor, save_card
 from toolchain.export.flatbuffer import write_tflite
 from toolchain.export.lowering.lower import lower
 from toolchain.export.onnx import export_onnx
-from toolchain.export.parity import TOLERANCE, check_parity
+from toolchain.export.parity import TOLERANCE, Parity, TextParity, check_parity
 from toolchain.graph import Graph
 from toolchain.kernels import Plan, plan
 from toolchain.versions import versions
@@ -58,39 +58,67 @@ def export_network(
     onnx_content = model.SerializeToString()
     content = write_tflite(lowered.plan, lowered.weights)
     parity = check_parity(module, onnx_content, content, images_NCHW, tolerance=tolerance)
+    return save_network(
+        directory / f"{name}.tflite",
+        content,
+        onnx_content,
+        lowered.plan,
+        graph=graph.name,
+        genotype=genotype,
+        normalization=normalization,
+        parity=parity,
+    )
+
+
+def save_network(
+    path: Path,
+    content: bytes,
+    onnx_content: bytes,
+    lowered: Plan,
+    *,
+    graph: str,
+    genotype: str,
+    normalization: Normalization | None,
+    parity: Parity | TextParity,
+) -> Artifact:
+    """Write a float network, its ONNX form and its card.
+
+    Args:
+        path: of the TFLite file; the others stand beside it.
+        content: of the TFLite file.
+        onnx_content: of the ONNX file.
+        lowered: what the file runs.
+        graph: name of the graph.
+        genotype: the point of the search space that the network is.
+        normalization: of the images that it reads; None where it reads none.
+        parity: what the comparison of the files showed.
+    """
     artifact = Artifact(
-        path=directory / f"{name}.tflite",
+        path=path,
         format="tflite",
         sha256=sha256_of(content),
         size_bytes=len(content),
-        inputs=input_tensors(lowered.plan),
-        outputs=output_tensors(lowered.plan),
+        inputs=tuple(
+            Tensor(name=name, shape=shape, dtype=dtype) for name, shape, dtype in lowered.inputs
+        ),
+        outputs=tuple(
+            Tensor(name=name, shape=lowered.shape(value), dtype="float32")
+            for name, value in lowered.outputs
+        ),
         normalization=normalization,
-        graph=graph.name,
+        graph=graph,
         genotype=genotype,
         parity=parity,
-        kernels=tuple(kernel.key for kernel in lowered.plan.kernels),
+        kernels=tuple(kernel.key for kernel in lowered.kernels),
         versions=versions(),
     )
-    with atomic_path(directory / f"{name}.onnx") as path:
-        path.write_bytes(onnx_content)
-    with atomic_path(artifact.path) as path:
-        path.write_bytes(content)
+    with atomic_path(path.with_suffix(".onnx")) as temporary:
+        temporary.write_bytes(onnx_content)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
     save_card(artifact)
-    _LOGGER.info("exported %s: %d kernels", artifact.path, len(lowered.plan.steps))
+    _LOGGER.info("exported %s: %d kernels", path, len(lowered.steps))
     return artifact
-
-
-def input_tensors(plan: Plan) -> tuple[Tensor, ...]:
-    """The inputs of a float file, for its card."""
-    return tuple(Tensor(name=name, shape=shape, dtype=dtype) for name, shape, dtype in plan.inputs)
-
-
-def output_tensors(plan: Plan) -> tuple[Tensor, ...]:
-    """The outputs of a float file, for its card."""
-    return tuple(
-        Tensor(name=name, shape=plan.shape(value), dtype="float32") for name, value in plan.outputs
-    )
 
 
 def require_plan_of(graph: Graph, lowered: Plan) -> None:

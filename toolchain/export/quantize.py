@@ -118,20 +118,15 @@ def quantize_artifact(
         **asdict(movement),
         metric=metric,
     )
-    result = quantized_artifact(artifact, path, quantized, report)
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(quantized)
-    save_card(result)
-    _LOGGER.info("quantized %s: %s", path, report.summary())
-    return result
+    return save_quantized(artifact, path, quantized, report)
 
 
-def quantized_artifact(
+def save_quantized(
     artifact: Artifact, path: Path, content: bytes, report: QuantizationReport
 ) -> Artifact:
-    """A quantized network, described by the card of its float file and by what came of it."""
+    """Write a quantized network and its card: that of its float file with what came of it."""
     types = read_end_types(content)
-    return replace(
+    result = replace(
         artifact,
         path=path,
         sha256=sha256_of(content),
@@ -142,6 +137,11 @@ def quantized_artifact(
         versions={**artifact.versions, PACKAGE: version(PACKAGE)},
         quantization=report,
     )
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
+    save_card(result)
+    _LOGGER.info("quantized %s: %s", path, report.summary())
+    return result
 
 
 def _require_images(samples_NCHW: Array, shape_NHWC: tuple[int, ...]) -> None:

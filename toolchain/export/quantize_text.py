@@ -12,22 +12,20 @@ Shape suffixes: D words of a text.
 
 from __future__ import annotations
 
-import logging
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from toolchain.atomic import atomic_path
-from toolchain.export.artifact import Artifact, save_card
+from toolchain.export.artifact import Artifact
 from toolchain.export.quantization import (
     PERPLEXITY,
     QuantizationReport,
     read_arithmetic,
     sqnr_db,
 )
-from toolchain.export.quantize import quantized_artifact
+from toolchain.export.quantize import save_quantized
 from toolchain.export.quantizer import (
     Feed,
     require_integer,
@@ -37,8 +35,6 @@ from toolchain.export.quantizer import (
 from toolchain.export.text_readers import Words, litert_reader, read_text
 from toolchain.spaces.shrinkrnn_step import NEXT_STATE, STATE, TOKEN
 from toolchain.train.language import perplexity
-
-_LOGGER = logging.getLogger(__name__)
 
 
 def quantize_text(
@@ -122,12 +118,7 @@ def quantize_text_artifact(
         **_compared(content, quantized, held_out_D, hidden, count),
         metric=PERPLEXITY,
     )
-    result = quantized_artifact(artifact, path, quantized, report)
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(quantized)
-    save_card(result)
-    _LOGGER.info("quantized %s: %s", path, report.summary())
-    return result
+    return save_quantized(artifact, path, quantized, report)
 
 
 def _compared(

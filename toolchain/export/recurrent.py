@@ -14,10 +14,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from toolchain.atomic import atomic_path
 from toolchain.errors import ExportFailed
-from toolchain.export.artifact import Artifact, save_card, sha256_of
-from toolchain.export.export import input_tensors, output_tensors, require_plan_of
+from toolchain.export.artifact import Artifact
+from toolchain.export.export import require_plan_of, save_network
 from toolchain.export.flatbuffer import write_tflite
 from toolchain.export.lowering.lower import lower
 from toolchain.export.onnx import export_onnx_of
@@ -43,7 +42,6 @@ from toolchain.spaces.shrinkrnn_step import (
 )
 from toolchain.train.language import perplexity
 from toolchain.train.recurrent import CellModule, RecurrentModule
-from toolchain.versions import versions
 from toolchain.word_modules import BorrowingLinear, matrix_of
 
 _LOGGER = logging.getLogger(__name__)
@@ -92,27 +90,16 @@ def export_recurrent(
     parity = check_text_parity(
         module, onnx_content, content, words_D, count=count, tolerance=tolerance
     )
-    artifact = Artifact(
-        path=directory / f"{name}.tflite",
-        format="tflite",
-        sha256=sha256_of(content),
-        size_bytes=len(content),
-        inputs=input_tensors(lowered.plan),
-        outputs=output_tensors(lowered.plan),
-        normalization=None,
+    return save_network(
+        directory / f"{name}.tflite",
+        content,
+        onnx_content,
+        lowered.plan,
         graph=graph.name,
         genotype=network.cell.genotype,
+        normalization=None,
         parity=parity,
-        kernels=tuple(kernel.key for kernel in lowered.plan.kernels),
-        versions=versions(),
     )
-    with atomic_path(directory / f"{name}.onnx") as path:
-        path.write_bytes(onnx_content)
-    with atomic_path(artifact.path) as path:
-        path.write_bytes(content)
-    save_card(artifact)
-    _LOGGER.info("exported %s: %d kernels", artifact.path, len(lowered.plan.steps))
-    return artifact
 
 
 @torch.no_grad()
