@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli_family import prune, scale
 from cli_options import (
     BudgetMs,
     Confidence,
@@ -23,7 +24,6 @@ from cli_options import (
     ImageSize,
     Int8,
     Json,
-    MeasureMissing,
     Output,
     PlaceOptions,
     Resume,
@@ -33,10 +33,8 @@ from cli_options import (
     Sessions,
     SpaceName,
     SpaceSet,
-    TablePath,
     TaskSet,
     Texts,
-    parse_cells,
     with_groups,
 )
 from cli_steps import (
@@ -55,7 +53,6 @@ from cli_steps import (
     measure_file,
     measure_table,
     open_run,
-    outline_table,
     own_errors,
     place_of,
     print_result,
@@ -188,85 +185,8 @@ def search(
     print_result(found if as_json else text)
 
 
-@app.command()
-def prune(
-    run: RunPath,
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder for the members' runs, one each.")
-    ],
-    budget_ms: Annotated[list[float], typer.Option(help="Budget of a member; give several.")],
-    table: TablePath = None,
-    confidence: Confidence = 0.95,
-    resume: Resume = False,
-    as_json: Json = False,
-) -> None:
-    """Prune a GRAM search's meta-graph to networks for other budgets, without searching again."""
-    from latency_tables.budget import Budget
-    from toolchain import family, pipeline
-    from toolchain.run_dir import TABLE
-
-    with usage():
-        budgets = [Budget(limit_ms=limit_ms, confidence=confidence) for limit_ms in budget_ms]
-    folder, config = open_run(run)
-    latency_table = table_at(table or (folder.path / TABLE if folder.has(TABLE) else None))
-    if latency_table is None:
-        raise typer.BadParameter(f"the search in {run} had no table; give one with --table")
-    members = family.prune(folder, config, latency_table, budgets, output, resume=resume)
-    if as_json:
-        print_result([{"run": str(path), **one["best"]} for path, one in members.items()])
-    else:
-        texts = [
-            f"{path}: {pipeline.describe_answer(one, config)}" for path, one in members.items()
-        ]
-        print_result("\n".join([*texts, f"next, for each: pocketnas train {next(iter(members))}"]))
-
-
-@app.command()
-@with_groups
-def scale(
-    run: RunPath,
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder for the networks' runs, one each.")
-    ],
-    budget_ms: Annotated[list[float], typer.Option(help="Budget of a network; give several.")],
-    place: PlaceOptions,
-    channel_scale: Annotated[
-        list[float] | None, typer.Option(help="Factor on the channels to try; give several.")
-    ] = None,
-    replicate: Annotated[
-        Texts, typer.Option(help="Cells of each stage to try, like 1,2,2; give several.")
-    ] = None,
-    table: TablePath = None,
-    measure_missing: MeasureMissing = False,
-    confidence: Confidence = 0.95,
-    resume: Resume = False,
-    as_json: Json = False,
-) -> None:
-    """Make an AutoShrink answer wider and deeper, to the largest network for each budget.
-
-    What the table lacks is measured only with --measure-missing: into the table given, or, where
-    none is, into OUTPUT.table.
-    """
-    from latency_tables.budget import Budget
-    from toolchain import pipeline, scaling
-
-    folder, config = open_run(run)
-    space = scaling.require_cell(config.space)
-    with usage():
-        budgets = [Budget(limit_ms=limit_ms, confidence=confidence) for limit_ms in budget_ms]
-        cells = [parse_cells(text) for text in replicate or []]
-        outlines = scaling.outlines(space, channel_scale or (), cells)
-    latency_table = outline_table(folder, table, output, outlines, place, measure_missing)
-    answers = scaling.scale(
-        folder, config, latency_table, budgets, output, outlines=outlines, resume=resume
-    )
-    if as_json:
-        print_result([{"run": str(path), **one["best"]} for path, one in answers.items()])
-    else:
-        texts = [
-            f"{path}: {pipeline.describe_answer(one, config)}" for path, one in answers.items()
-        ]
-        print_result("\n".join([*texts, f"next, for each: pocketnas train {next(iter(answers))}"]))
+app.command()(prune)
+app.command()(scale)
 
 
 @app.command()

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from toolchain.kinds.task import Task
     from toolchain.methods.candidate import Appraiser
     from toolchain.run_dir import RunDirectory
-    from toolchain.spaces.shrinkcnn import ShrinkCnnSpace
     from toolchain.spaces.space import Space
 
 EXIT_ERROR = 1
@@ -69,7 +68,8 @@ def write_file(path: Path, content: bytes) -> None:
         raise typer.BadParameter(f"cannot write {path}: {error}") from None
 
 
-def _make_folder(path: Path) -> None:
+def make_folder(path: Path) -> None:
+    """Make a folder that the user named, and those above it."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -279,49 +279,6 @@ def add_kernels(
     return table
 
 
-def outline_table(
-    folder: RunDirectory,
-    path: Path | None,
-    output: Path,
-    outlines: tuple[ShrinkCnnSpace, ...],
-    place: PlaceOptions,
-    measures_missing: bool,
-) -> LatencyTable:
-    """The table to scale a run's answer with, with what it lacks measured if that is asked for.
-
-    The run's own table stays as it is: what is measured goes into one beside the output.
-    """
-    from profilers.probes import Probe
-    from toolchain import pipeline
-    from toolchain.run_dir import TABLE
-    from toolchain.scaling import scaled_networks
-
-    own = folder.path / TABLE
-    beside = output.resolve().with_name(f"{output.resolve().name}.table")
-    source = path or (beside if measures_missing and beside.exists() else own)
-    if source == own and not folder.has(TABLE):
-        raise typer.BadParameter(
-            f"the search in {folder.path} had no table; give one with --table"
-        )
-    table = table_at(source)
-    assert table is not None
-    if not measures_missing:
-        return table
-    if table.target.precision == "int8":
-        raise typer.BadParameter(
-            "--measure-missing measures outlines in float, and the table is of int8; profile the "
-            "outlines with --precision int8 and --set channel_scale=..."
-        )
-    genotype = pipeline.found(folder)["best"]["genotype"]
-    pool = [
-        Probe(subject=one.genotype, kernels=one.kernels, build=one.build)
-        for one in scaled_networks(genotype, outlines)
-    ]
-    _make_folder(beside.parent)
-    with runner_on(place_of(place, table.target)) as runner:
-        return add_kernels(table, path or beside, pool, runner)
-
-
 def probes_of(space: Space, seed: int, precision: str) -> list[Probe]:
     """Networks of a space as what profiles of a precision are taken from."""
     from latency_tables.precision import INT8
@@ -359,7 +316,7 @@ def measure_table(
     with usage():
         settings = ProfileSettings(sessions=sessions)
     described = json.dumps(space_to_json(space), sort_keys=True)
-    _make_folder(output.parent)
+    make_folder(output.parent)
     return profile_table(
         probes_of(space, seed, runner.target.precision), runner, output, settings,
         space=described, seed=seed, resume=resume, on_progress=on_progress,

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from machine import report, spread
-from runs import host_table
+from run_folders import host_table
 
 from latency_tables.budget import Budget
 from latency_tables.table import LatencyTable

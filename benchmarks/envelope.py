@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from machine import report
-from runs import cost_of, fewer, given, measure, measure_untrained, train_all
+from run_folders import cost_of, fewer, given, measure, measure_untrained, train_all
 
 from latency_tables.budget import Budget
 from latency_tables.store import load_table

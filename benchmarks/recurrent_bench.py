@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from runs import host_table
+from run_folders import host_table
 from torch import Tensor
 
 from latency_tables.budget import Budget

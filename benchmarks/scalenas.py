@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 import torch
 from machine import report
-from runs import host_table, mean_and_spread
+from run_folders import host_table, mean_and_spread
 
 from latency_tables.budget import Budget
 from latency_tables.model import LatencyModel

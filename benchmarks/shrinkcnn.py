@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 from machine import report
-from runs import cost_of, fewer, given, mean_and_spread, measure, train_all
+from run_folders import cost_of, fewer, given, mean_and_spread, measure, train_all
 
 from toolchain import pipeline
 from toolchain.config import RunConfig, config_from_json

@@ -36,7 +36,7 @@ from machine import report
 from recurrent_bench import Bench, best, described, draw, journal, score, walk
 from recurrent_finals import Finalist, FinalTraining
 from recurrent_speed import gated_of_speed, measured_ms, step_of
-from runs import mean_and_spread
+from run_folders import mean_and_spread
 
 from toolchain.methods.autoshrink import CHOICES
 from toolchain.run_dir import RunDirectory

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 from machine import report
-from runs import given, host_table, mean_and_spread, measure, search, train_all
+from run_folders import given, host_table, mean_and_spread, measure, search, train_all
 
 from latency_tables.budget import Budget
 from latency_tables.model import LatencyModel
