@@ -62,8 +62,8 @@ class KernelRow(NamedTuple):
 
 
 def kernel_rows(kernels: Sequence[Record]) -> list[KernelRow]:
-    """The dearest kernels, from the dearest on."""
-    dearest = _dearest_first(kernels)[:DEAREST]
+    """The dearest kernels, from the dearest on; none of those too short for the clock."""
+    dearest = _split(kernels)[0]
     longest_ms = max((ms for one in dearest for ms in _latencies_ms(one)), default=0) or 1
     return [
         KernelRow(
@@ -86,10 +86,10 @@ class KernelSum(NamedTuple):
 
 def kernel_sums(kernels: Sequence[Record]) -> list[KernelSum]:
     """Sums of the kernels in ``kernel_rows``, of the others, and of all."""
-    ranked = _dearest_first(kernels)
-    above, rest = ranked[:DEAREST], ranked[DEAREST:]
-    parts = [(f"The {DEAREST} above", above), (f"{len(rest)} others", rest)] if rest else []
-    return [_sum(text, part) for text, part in [*parts, (f"All {len(ranked)} kernels", ranked)]]
+    above, rest = _split(kernels)
+    parts = [(f"The {len(above)} above", above), (f"{len(rest)} others", rest)] if rest else []
+    whole = (f"All {len(kernels)} kernels", [*above, *rest])
+    return [_sum(text, part) for text, part in [*parts, whole]]
 
 
 def training_figure(
@@ -160,8 +160,12 @@ def _shape(shape: Sequence[int]) -> str:
     return "x".join(map(str, shape[1:]))
 
 
-def _dearest_first(kernels: Sequence[Record]) -> list[Record]:
-    return sorted(kernels, key=lambda one: one["measured_ms"], reverse=True)
+def _split(kernels: Sequence[Record]) -> tuple[list[Record], list[Record]]:
+    """The kernels to draw, the dearest first, and the others."""
+    ranked = sorted(kernels, key=lambda one: one["measured_ms"], reverse=True)
+    seen = [one for one in ranked if max(_latencies_ms(one)) > 0][:DEAREST]
+    rest = [one for one in ranked if all(one is not other for other in seen)]
+    return seen, rest
 
 
 def _latencies_ms(kernel: Record) -> list[float]:
