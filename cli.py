@@ -16,6 +16,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli_family import prune, scale
+from cli_measure import (
+    add_missing,
+    doubtful_measured,
+    learned_table,
+    measure_file,
+    measure_table,
+    profile_settings,
+)
 from cli_options import (
     BudgetMs,
     Confidence,
@@ -40,7 +48,6 @@ from cli_options import (
 from cli_steps import (
     EXIT_ERROR,
     PROBE_SEED,
-    add_missing,
     budget_of,
     config_of,
     describe_search,
@@ -50,8 +57,6 @@ from cli_steps import (
     fail,
     fail_if_any,
     farm_of,
-    measure_file,
-    measure_table,
     open_run,
     own_errors,
     place_of,
@@ -125,12 +130,32 @@ def profile(
     data: Data = None,
     image_size: ImageSize = None,
     task_set: TaskSet = None,
+    other: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            dir_okay=False,
+            help="Start from another device's table: measure some kernels, correct the others.",
+        ),
+    ] = None,
+    networks: Annotated[
+        int | None,
+        typer.Option(
+            help="Networks measured end to end, to correct the kernels and to know the error; "
+            "else 100, with --from 25.",
+            show_default=False,
+        ),
+    ] = None,
     sessions: Sessions = 2,
     seed: Seed = PROBE_SEED,
     resume: Resume = False,
     as_json: Json = False,
 ) -> None:
     """Measure every kernel of a search space and write a latency table, one for each device."""
+    from latency_tables.store import load_table
+
+    settings = profile_settings(sessions, networks, is_warm_start=other is not None)
+    known = load_table(other) if other else None
     where = place_of(place)
     paths = table_paths(output, where.devices)
     fitted_to = task_of(task, data, image_size, task_set) if task else None
@@ -142,7 +167,9 @@ def profile(
             again = resume or name in begun  # on the twin of a phone that died
             begun.add(name)
             on_progress = partial(show, name=name)
-            return measure_table(runner, searched, paths[name], sessions, seed, again, on_progress)
+            return measure_table(
+                runner, searched, paths[name], settings, seed, again, on_progress, known
+            )
 
         tables, failed = everywhere(where, measure)
     if as_json:
@@ -169,18 +196,22 @@ def search(
 
     if budget_ms is not None and options.table is None:
         raise typer.BadParameter("a budget in ms needs --table; make one: pocketnas profile")
+    if options.measure_doubtful and options.table is None:
+        raise typer.BadParameter("--measure-doubtful needs --table; make one: pocketnas profile")
     budget = budget_of(budget_ms, options.confidence, options.fill)
     task = task_of(options.task, options.data, options.image_size, options.task_set)
     config = config_of(options, budget, task)
     latency_table = table_at(options.table)
+    where = place_of(place, latency_table.target if latency_table else None)
     if latency_table and options.measure_missing:
-        with runner_on(place_of(place, latency_table.target)) as runner:
+        with runner_on(where) as runner:
             latency_table = add_missing(latency_table, options.table, config.space, runner)
     with usage():
         appraiser = pipeline.make_appraiser(config, latency_table)
     folder = pipeline.open_run(output, config, latency_table, resume=options.resume)
-    with folder.locked():
-        found = search_network(folder, config, appraiser, task, options)
+    doubting = where if options.measure_doubtful else None
+    with folder.locked(), doubtful_measured(folder, appraiser, doubting) as judge:
+        found = search_network(folder, config, judge, task, options)
     text = f"{describe_search(folder, config, found)}\nnext: pocketnas train {output}"
     print_result(found if as_json else text)
 
@@ -305,16 +336,20 @@ def run(
             path = folder_path.with_name(f"{folder_path.name}.table")
             with progress("profile") as show:
                 latency_table = measure_table(
-                    runner, config.space, path, sessions, PROBE_SEED, options.resume, show
-                )
+                    runner, config.space, path, profile_settings(sessions), PROBE_SEED,
+                    options.resume, show,
+                )  # fmt: skip
         elif options.measure_missing and options.table:
             latency_table = add_missing(latency_table, options.table, config.space, runner)
         latency_table.target.require_same(runner.target)
     with usage():
         appraiser = pipeline.make_appraiser(config, latency_table)
     folder = pipeline.open_run(output, config, latency_table, resume=options.resume)
+    doubting = where if options.measure_doubtful else None
     with folder.locked():
-        found = search_network(folder, config, appraiser, task, options)
+        with doubtful_measured(folder, appraiser, doubting) as judge:
+            found = search_network(folder, config, judge, task, options)
+        latency_table = learned_table(folder) or latency_table
         tested = train_network(folder, config, task)
         artifact = pipeline.export(folder, config, task)
         quantized = pipeline.quantize(folder, config, task, artifact) if int8 else None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cli_measure import add_kernels
 from cli_options import (
     Confidence,
     Json,
@@ -21,7 +22,6 @@ from cli_options import (
     with_groups,
 )
 from cli_steps import (
-    add_kernels,
     make_folder,
     open_run,
     place_of,

@@ -119,6 +119,13 @@ Int8 = Annotated[
 MeasureMissing = Annotated[
     bool, typer.Option("--measure-missing", help="Measure kernels that the table lacks.")
 ]
+MeasureDoubtful = Annotated[
+    bool,
+    typer.Option(
+        "--measure-doubtful",
+        help="Measure candidates unlike what the table was measured on, and learn from them.",
+    ),
+]
 Workers = Annotated[
     int, typer.Option(min=0, help="Processes that judge candidates; 0: one a core.")
 ]
@@ -181,6 +188,7 @@ class SearchOptions:
     max_params: MaxParams = None
     max_memory_bytes: MaxMemory = None
     measure_missing: MeasureMissing = False
+    measure_doubtful: MeasureDoubtful = False
     workers: Workers = 0
     ray: Ray = None
     seed: Seed = 0

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from latency_tables.target import Target
     from profilers.benchmark import BenchmarkReport
     from profilers.place import Place
-    from profilers.probes import Probe
     from profilers.runner import Runner
     from toolchain.config import RunConfig
     from toolchain.kinds.task import Task
@@ -257,72 +256,6 @@ def table_at(path: Path | None) -> LatencyTable | None:
     return table
 
 
-def add_missing(
-    table: LatencyTable, path: Path | None, space: Space, runner: Runner
-) -> LatencyTable:
-    """The table, with what it lacked of a space's kernels measured, added and saved."""
-    assert path is not None
-    return add_kernels(table, path, probes_of(space, PROBE_SEED, table.target.precision), runner)
-
-
-def add_kernels(
-    table: LatencyTable, path: Path, pool: list[Probe], runner: Runner
-) -> LatencyTable:
-    """The table, with what it lacked of these networks' kernels measured, added and saved."""
-    from latency_tables.store import save_table
-    from profilers.profile import measure_missing
-    from profilers.settings import ProfileSettings
-
-    with progress("missing") as show:
-        table = measure_missing(table, pool, runner, ProfileSettings(), on_progress=show)
-    save_table(table, path)
-    return table
-
-
-def probes_of(space: Space, seed: int, precision: str) -> list[Probe]:
-    """Networks of a space as what profiles of a precision are taken from."""
-    from latency_tables.precision import INT8
-    from profilers.probes import Probe
-    from toolchain.int8_networks import int8_networks
-    from toolchain.probe_networks import probe_networks
-    from toolchain.spaces.space import require_images
-
-    with usage():
-        networks = (
-            int8_networks(require_images(space), seed)
-            if precision == INT8
-            else probe_networks(space, seed)
-        )
-        return [
-            Probe(subject=network.genotype, kernels=network.kernels, build=network.build)
-            for network in networks
-        ]
-
-
-def measure_table(
-    runner: Runner,
-    space: Space,
-    output: Path,
-    sessions: int,
-    seed: int,
-    resume: bool,
-    on_progress: Callable[[int, int, str], None],
-) -> LatencyTable:
-    """Profile a space and write the table."""
-    from profilers.profile import profile_table
-    from profilers.settings import ProfileSettings
-    from toolchain.spaces.space import space_to_json
-
-    with usage():
-        settings = ProfileSettings(sessions=sessions)
-    described = json.dumps(space_to_json(space), sort_keys=True)
-    make_folder(output.parent)
-    return profile_table(
-        probes_of(space, seed, runner.target.precision), runner, output, settings,
-        space=described, seed=seed, resume=resume, on_progress=on_progress,
-    )  # fmt: skip
-
-
 def open_run(path: Path) -> tuple[RunDirectory, RunConfig]:
     """A run that exists, and its configuration."""
     from toolchain.config import config_from_json
@@ -402,28 +335,6 @@ def train_network(folder: RunDirectory, config: RunConfig, task: Task) -> dict[s
             value = metric.text(record[f"validation_{metric.key}"], digits=1)
             status = f"validation {value}"
     return folder.read_json(pipeline.TEST)
-
-
-def measure_file(
-    network: Path,
-    runner: Runner,
-    table: LatencyTable | None,
-    budget: Budget | None,
-    sessions: int,
-    on_progress: Callable[[int, int, str], None],
-) -> BenchmarkReport:
-    """Benchmark a TFLite file on one device."""
-    from latency_tables.model import LatencyModel
-    from profilers.benchmark import benchmark, benchmark_settings
-    from toolchain.export.artifact import kernels_of
-
-    with usage():
-        settings = benchmark_settings(sessions)
-        model = LatencyModel(table) if table else None
-    return benchmark(
-        network, runner, kernels=kernels_of(network), budget=budget, settings=settings,
-        model=model, on_progress=on_progress,
-    )  # fmt: skip
 
 
 def end_with_verdict(reports: Iterable[BenchmarkReport]) -> None:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli_measure import probes_of
 from cli_options import Json, MeasureMissing, PlaceOptions, with_groups
 from cli_steps import (
     EXIT_OF_VERDICT,
     place_of,
     print_result,
-    probes_of,
     progress,
     runner_on,
     usage,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Sequence
 
-from latency_tables.budget import Latency
+from latency_tables.budget import Budget, Latency
 from latency_tables.evidence import MeasuredNetwork
 from latency_tables.kernel import Kernel
 from latency_tables.model import LatencyModel
@@ -14,6 +15,9 @@ from latency_tables.table import LatencyTable
 
 MOST = 50
 """Networks that one search has measured at most."""
+
+SURELY = 2.0
+"""Standard deviations between what is likely and what is all but sure."""
 
 Measure = Callable[[str, Sequence[Kernel]], float]
 """Measures the network of a subject, which runs these kernels, end to end on the table's target,
@@ -27,18 +31,28 @@ class LearningModel(LatencyModel):
     """Predicts as ``LatencyModel`` does until it meets a network that it doubts.
 
     That network is measured and becomes evidence of the table, so that it and networks like it are
-    predicted better from then on. What was predicted before stays as it was.
+    predicted better from then on. Whether one is measured is decided when it is first met, so that
+    asking again changes nothing.
 
     Attributes:
         learned: the networks that were measured, in order.
     """
 
-    def __init__(self, table: LatencyTable, measure: Measure, *, most: int = MOST) -> None:
+    def __init__(
+        self,
+        table: LatencyTable,
+        measure: Measure,
+        *,
+        budget: Budget | None = None,
+        most: int = MOST,
+    ) -> None:
         """Prepare to measure.
 
         Args:
             table: to start from.
             measure: on the table's target.
+            budget: of the search; a network that exceeds it by more than what is not known of it
+                is not measured, for it is refused either way.
             most: networks to measure; those met later are predicted only.
 
         Raises:
@@ -51,20 +65,26 @@ class LearningModel(LatencyModel):
             )
         super().__init__(table)
         self._measure = measure
+        self._limit_ms = budget.limit_ms if budget else math.inf
         self._most = most
+        self._met: set[str] = set()
         self.learned: list[MeasuredNetwork] = []
 
     def predict_network(self, subject: str, kernels: Sequence[Kernel]) -> Latency:
-        """See ``LatencyModel.predict_network``; measures the network first if it is doubtful.
+        """See ``LatencyModel.predict_network``; measures a doubtful network when first met.
 
         Raises:
             KernelMissing: a kernel has no row.
         """
         latency = self.predict(kernels)
+        if subject in self._met:
+            return latency
+        self._met.add(subject)
+        least_ms = latency.p50_ms * (1 - SURELY * latency.doubt)
         if (
             not self.is_doubtful(latency)
+            or least_ms > self._limit_ms
             or len(self.learned) >= self._most
-            or any(one.subject == subject for one in self.learned)
         ):
             return latency
         measured_ms = self._measure(subject, kernels)

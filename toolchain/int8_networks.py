@@ -10,7 +10,7 @@ import numpy as np
 from latency_tables.precision import INT8, network_in
 from toolchain.export.quantize import quantize
 from toolchain.layers import Shape
-from toolchain.probe_networks import ProbeNetwork, probe_networks
+from toolchain.probe_networks import ProbeNetwork, probe_network, probe_networks
 from toolchain.spaces.image_space import ImageSpace
 
 
@@ -24,11 +24,24 @@ def int8_networks(space: ImageSpace, seed: int) -> Iterator[ProbeNetwork]:
         seed: decides the random ones, the weights and the image that gives ranges.
     """
     for network in probe_networks(space, seed):
-        yield ProbeNetwork(
-            network.genotype,
-            network_in(INT8, network.kernels),
-            partial(_quantized, network.build, space.input_shape, seed),
-        )
+        yield _in_int8(network, space.input_shape, seed)
+
+
+def int8_network(space: ImageSpace, genotype: str, seed: int) -> ProbeNetwork:
+    """One network of a space, quantized when its file is asked for.
+
+    Raises:
+        GenotypeInvalid: the text is no genotype of the space.
+    """
+    return _in_int8(probe_network(space, genotype, seed), space.input_shape, seed)
+
+
+def _in_int8(network: ProbeNetwork, shape: Shape, seed: int) -> ProbeNetwork:
+    return ProbeNetwork(
+        network.genotype,
+        network_in(INT8, network.kernels),
+        partial(_quantized, network.build, shape, seed),
+    )
 
 
 def _quantized(build: Callable[[], bytes], shape: Shape, seed: int) -> bytes:

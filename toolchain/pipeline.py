@@ -131,6 +131,7 @@ def search(
         {
             "best": result.best.to_json(),
             "evaluations": len(result.evaluated),
+            "doubtful": [one.genotype for one in result.evaluated if appraiser.is_doubtful(one)],
             "cpu_s": sum(float(one.cost["cpu_s"]) for one in result.evaluated),
             "trajectory": [step.to_json() for step in result.trajectory],
             "meta_graph": result.meta_graph.to_json() if result.meta_graph else None,
@@ -149,7 +150,7 @@ def choose(run: RunDirectory, candidate: Candidate, **origin: Any) -> dict[str, 
     """
     if not run.has(SEARCH):
         answer = {"best": candidate.to_json(), "evaluations": 0, "cpu_s": 0.0, "trajectory": []}
-        run.write_json(SEARCH, {**answer, "meta_graph": None, **origin})
+        run.write_json(SEARCH, {**answer, "doubtful": [], "meta_graph": None, **origin})
     return found(run)
 
 
@@ -165,7 +166,7 @@ def found(run: RunDirectory) -> dict[str, Any]:
 
 
 def describe_answer(record: Mapping[str, Any], config: RunConfig) -> str:
-    """The content of ``search.json`` in two lines."""
+    """The content of ``search.json`` in two or three lines."""
     best = record["best"]
     latency = "" if best["p50_ms"] is None else f"{best['p50_ms']:.3f} ms predicted, "
     costs = f"{latency}{best['macs'] / 1e6:.2f} M MACs, {best['params']:,} parameters"
@@ -175,10 +176,18 @@ def describe_answer(record: Mapping[str, Any], config: RunConfig) -> str:
         return f"pruned from a meta-graph: {best['genotype']}\n  {costs}"
     metric = config.kind.metric
     verb, judged = ("trained", "proxy") if config.supernet is None else ("scored", "supernet")
+    doubtful = record["doubtful"]
+    doubt = (
+        f"\n  unlike what the table was measured on, so that their latencies are less certain: "
+        f"{len(doubtful)} of them{', the best too' if best['genotype'] in doubtful else ''} "
+        "(see --measure-doubtful)"
+        if doubtful
+        else ""
+    )
     return (
         f"best of {record['evaluations']} {verb}: {best['genotype']}\n"
         f"  {judged} {metric.name} {metric.text(metric.value(best['metric']))}, {costs}; the "
-        f"search took {record['cpu_s']:.0f} CPU seconds"
+        f"search took {record['cpu_s']:.0f} CPU seconds{doubt}"
     )
 
 

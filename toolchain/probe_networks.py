@@ -45,9 +45,18 @@ def probe_networks(space: Space, seed: int) -> Iterator[ProbeNetwork]:
     drawn = dict.fromkeys(space.sample(rng) for _ in range(RANDOM_NETWORKS))
     witnesses = [one for one in dict.fromkeys(space.witnesses()) if one not in drawn]
     for genotype in [*witnesses, *drawn]:
-        kernels = space.plan(genotype)
-        yield ProbeNetwork(genotype, kernels.kernels, partial(_build, kernels, seed))
+        yield probe_network(space, genotype, seed)
 
 
-def _build(kernels: Plan, seed: int) -> bytes:
-    return write_tflite(kernels, random_weights(kernels, seed))
+def probe_network(space: Space, genotype: str, seed: int) -> ProbeNetwork:
+    """One network of a space; the seed decides its weights.
+
+    Raises:
+        GenotypeInvalid: the text is no genotype of the space.
+    """
+    plan = space.plan(genotype)
+    return ProbeNetwork(genotype, plan.kernels, partial(_build, plan, seed))
+
+
+def _build(plan: Plan, seed: int) -> bytes:
+    return write_tflite(plan, random_weights(plan, seed))

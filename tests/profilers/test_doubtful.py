@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from small_profile import SETTINGS, CountingRunner, Profiled
 
+from latency_tables.budget import Budget
 from latency_tables.errors import TargetMismatch
 from latency_tables.learning import LearningModel
 from latency_tables.model import LatencyModel
@@ -85,6 +86,28 @@ def test_a_resumed_search_gets_the_same_answers_without_measuring(
     assert answers[0] == answers[1]
     assert calls[0] >= 3
     assert calls[1] == 0
+
+
+def test_only_what_may_be_within_the_budget_is_measured_and_only_when_first_met(
+    pool: list[Probe], profiled: Profiled
+) -> None:
+    table = doubting(profiled.table)
+    stale = LatencyModel(table)
+    asked: list[str] = []
+
+    def measure(subject: str, kernels: object) -> float:
+        asked.append(subject)
+        return stale.predict(kernels_of[subject]).p50_ms
+
+    kernels_of = {probe.subject: probe.kernels for probe in pool}
+    subject = next(iter(kernels_of))
+    p50_ms = stale.predict(kernels_of[subject]).p50_ms
+    for limit_ms, expected in ((p50_ms / 10, []), (p50_ms, [subject])):
+        asked.clear()
+        model = LearningModel(table, measure, budget=Budget(limit_ms=limit_ms))
+        for _ in range(2):
+            model.predict_network(subject, kernels_of[subject])
+        assert asked == expected
 
 
 def test_a_device_that_is_not_the_tables_measures_nothing(

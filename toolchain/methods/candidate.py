@@ -58,6 +58,7 @@ class Candidate:
             "metric": self.metric,
             "p50_ms": self.latency.p50_ms if self.latency else None,
             "p95_ms": self.latency.p95_ms if self.latency else None,
+            "doubt": round(self.latency.doubt, 4) if self.latency else None,
             "macs": self.macs,
             "params": self.params,
             "memory_bytes": self.memory_bytes,
@@ -149,6 +150,14 @@ class Appraiser:
                 return candidate
             seen.append(candidate)
         raise self.unreachable(seen)
+
+    def is_doubtful(self, candidate: Candidate) -> bool:
+        """Whether the table knows much less of the candidate than of what it was calibrated on."""
+        return (
+            self.model is not None
+            and candidate.latency is not None
+            and self.model.is_doubtful(candidate.latency)
+        )
 
     def best(self, candidates: Sequence[Candidate]) -> Candidate:
         """The most accurate evaluated candidate within the budget; of equals the cheapest.
