@@ -52,21 +52,13 @@ def add_kernels(
 
 def probes_of(space: Space, seed: int, precision: str) -> list[Probe]:
     """Networks of a space as what profiles of a precision are taken from."""
-    from latency_tables.precision import INT8
     from profilers.probes import Probe
-    from toolchain.int8_networks import int8_networks
     from toolchain.probe_networks import probe_networks
-    from toolchain.spaces.space import require_images
 
     with usage():
-        networks = (
-            int8_networks(require_images(space), seed)
-            if precision == INT8
-            else probe_networks(space, seed)
-        )
         return [
             Probe(subject=network.genotype, kernels=network.kernels, build=network.build)
-            for network in networks
+            for network in probe_networks(space, seed, precision)
         ]
 
 
@@ -127,21 +119,17 @@ def doubtful_measured(
         yield appraiser
         return
     from latency_tables.learning import LearningModel
-    from latency_tables.precision import INT8
     from latency_tables.store import save_table
     from profilers.doubtful import network_meter
     from profilers.settings import ProfileSettings
-    from toolchain.int8_networks import int8_network
     from toolchain.probe_networks import probe_network
-    from toolchain.spaces.space import require_images, space_to_json
+    from toolchain.spaces.space import space_to_json
 
     assert appraiser.model is not None, "there is a table"
     space, table = appraiser.space, appraiser.model.table
 
     def build(genotype: str) -> bytes:
-        if table.target.precision == INT8:
-            return int8_network(require_images(space), genotype, PROBE_SEED).build()
-        return probe_network(space, genotype, PROBE_SEED).build()
+        return probe_network(space, genotype, PROBE_SEED, table.target.precision).build()
 
     described = json.dumps(space_to_json(space), sort_keys=True)
     with (

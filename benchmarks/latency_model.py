@@ -33,6 +33,7 @@ from rivals import proportional_to_macs, sum_of_blocks, sum_of_operators
 
 from latency_tables.kernel import Kernel
 from latency_tables.model import LatencyModel
+from latency_tables.precision import FLOAT32, PRECISIONS
 from latency_tables.table import LatencyTable
 from profilers.host import HostRunner
 from profilers.probes import Probe
@@ -40,8 +41,7 @@ from profilers.profile import profile_table
 from profilers.schedule import Schedule
 from profilers.sessions import SessionValue, is_disturbed, median_ms
 from profilers.settings import ProfileSettings
-from toolchain.export.flatbuffer import random_weights, write_tflite
-from toolchain.probe_networks import probe_networks
+from toolchain.probe_networks import ProbeNetwork, probe_network, probe_networks
 from toolchain.spaces.scalenet import ScaleNetSpace
 from toolchain.spaces.shrinkcnn import ShrinkCnnSpace
 from toolchain.spaces.space import Space
@@ -77,11 +77,12 @@ def main() -> None:
     parser.add_argument("--networks", type=int, default=200)
     parser.add_argument("--outlines", nargs="+", choices=OUTLINES, default=list(OUTLINES))
     parser.add_argument("--sessions", type=int, default=4)
-    parser.add_argument("--no-rivals", action="store_true", help="the table's predictions alone")
+    parser.add_argument("--precision", choices=PRECISIONS, default=FLOAT32)
+    parser.add_argument("--no-rivals", action="store_true", help="only ours; int8 has no others")
     parser.add_argument("--tables", type=Path, help="keep tables and journals in this folder")
     parser.add_argument("-o", "--output", type=Path)
     options = parser.parse_args()
-    runner = HostRunner()
+    runner = HostRunner(precision=options.precision)
     trials = {name: _trial(name, runner, options) for name in options.outlines}
     for trial in trials.values():
         trial.occasions.append(measure_all(trial.unseen, runner, options.sessions))
@@ -93,21 +94,20 @@ def main() -> None:
     report("latency model", figures, options.output)
 
 
-def pool_of(space: Space) -> list[Probe]:
+def pool_of(space: Space, precision: str = FLOAT32) -> list[Probe]:
     """Networks to profile a space on."""
-    return [
-        Probe(subject=one.genotype, kernels=one.kernels, build=one.build)
-        for one in probe_networks(space, 1)
-    ]
+    return [_probe(one) for one in probe_networks(space, 1, precision)]
 
 
-def unseen_of(space: Space, pool: list[Probe], count: int) -> list[Probe]:
+def unseen_of(
+    space: Space, pool: list[Probe], count: int, precision: str = FLOAT32
+) -> list[Probe]:
     """So many networks of another seed, none of them in the pool; fewer in a small space."""
     rng = np.random.default_rng(TEST_SEED)
     drawn = dict.fromkeys(space.sample(rng) for _ in range(20 * count))
     for probe in pool:
         drawn.pop(probe.subject, None)
-    return [_network(space, genotype) for genotype in list(drawn)[:count]]
+    return [_probe(probe_network(space, one, 2, precision)) for one in list(drawn)[:count]]
 
 
 def measure_all(
@@ -153,19 +153,14 @@ def errors_of(predict: Callable[[str], float], measured: dict[str, list[SessionV
     )
 
 
-def _network(space: Space, genotype: str) -> Probe:
-    plan = space.plan(genotype)
-    return Probe(
-        subject=genotype,
-        kernels=plan.kernels,
-        build=lambda: write_tflite(plan, random_weights(plan, 2)),
-    )
+def _probe(network: ProbeNetwork) -> Probe:
+    return Probe(subject=network.genotype, kernels=network.kernels, build=network.build)
 
 
 def _trial(name: str, runner: HostRunner, options: argparse.Namespace) -> Trial:
     space = OUTLINES[name]
-    pool = pool_of(space)
-    unseen = unseen_of(space, pool, options.networks)
+    pool = pool_of(space, options.precision)
+    unseen = unseen_of(space, pool, options.networks, options.precision)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         start = time.monotonic()
@@ -177,7 +172,8 @@ def _trial(name: str, runner: HostRunner, options: argparse.Namespace) -> Trial:
         first = measure_all(unseen, runner, options.sessions)
         if options.tables:
             shutil.copytree(folder, options.tables / name.replace(", ", "-").replace(" ", "-"))
-        rivals = {} if options.no_rivals else _rivals(space, table, unseen, runner, folder)
+        is_alone = options.no_rivals or options.precision != FLOAT32
+        rivals = {} if is_alone else _rivals(space, table, unseen, runner, folder)
     return Trial(
         space=space, table=table, profile_s=profile_s, unseen=unseen, rivals=rivals,
         occasions=[first],

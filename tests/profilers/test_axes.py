@@ -22,8 +22,8 @@ from profilers.probes import Probe
 from profilers.profile import profile_table
 from profilers.settings import ProfileSettings
 from profilers.verify import verify
-from toolchain.int8_networks import int8_networks
 from toolchain.methods.candidate import Appraiser
+from toolchain.probe_networks import probe_networks
 from toolchain.spaces.scalenet import ScaleNetSpace
 from toolchain.spaces.shrinkcnn import ShrinkCnnSpace
 from toolchain.spaces.swiftnet import SwiftNetSpace
@@ -35,7 +35,7 @@ FEW = replace(SETTINGS, contexts=1, networks=8)
 def int8_pool(space: ShrinkCnnSpace) -> list[Probe]:
     return [
         Probe(subject=network.genotype, kernels=network.kernels, build=network.build)
-        for network in int8_networks(space, seed=1)
+        for network in probe_networks(space, 1, "int8")
     ]
 
 
@@ -55,7 +55,7 @@ def int8_table(int8_pool: list[Probe], tmp_path_factory: pytest.TempPathFactory)
 def test_an_int8_file_runs_what_a_search_sees_and_conversions_before_concats(
     space: ShrinkCnnSpace | SwiftNetSpace | ScaleNetSpace,
 ) -> None:
-    networks = int8_networks(space, seed=2)
+    networks = probe_networks(space, 2, "int8")
     next(networks)  # The largest one.
     for network, _ in zip(networks, range(3), strict=False):
         ran = decompose(parse_network(network.build())).kernels
