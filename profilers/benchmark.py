@@ -11,9 +11,12 @@ from typing import Any
 import numpy as np
 
 from latency_tables.budget import Budget, Latency
+from latency_tables.errors import NetworkUnreadable
 from latency_tables.kernel import Kernel
 from latency_tables.measurement import Measurement
 from latency_tables.model import LatencyModel
+from latency_tables.predict import predict
+from latency_tables.tflite.network import read_network
 from profilers.errors import OperatorsDiffer
 from profilers.runner import LatencySession, OperatorSession, Runner
 from profilers.schedule import ROUNDS_PER_SESSION
@@ -74,6 +77,7 @@ class BenchmarkReport:
         budget: the limit asked for; None for none.
         kernels: in execution order.
         note: why there are no times of single operators; empty where there are.
+        unpredicted: why a table predicts nothing; empty where it does, or without one.
     """
 
     file: str
@@ -84,6 +88,7 @@ class BenchmarkReport:
     budget: Budget | None
     kernels: tuple[KernelComparison, ...]
     note: str = ""
+    unpredicted: str = ""
 
     @property
     def relative_error(self) -> float | None:
@@ -125,6 +130,8 @@ class BenchmarkReport:
                 f"  predicted {self.predicted.p50_ms:.3f} ms, with 95% confidence under "
                 f"{self.predicted.p95_ms:.3f} ms; error {self.relative_error:+.1%}"
             )
+        if self.unpredicted:
+            lines.append(f"  not predicted: {self.unpredicted}")
         if self.budget and self.verdict:
             doubt = "" if self.is_certain else " (within measuring error)"
             if self.verdict == "undecided":
@@ -160,6 +167,7 @@ class BenchmarkReport:
             "is_certain": self.is_certain,
             "kernels": [vars(kernel) for kernel in self.kernels],
             "note": self.note,
+            "unpredicted": self.unpredicted,
         }
 
 
@@ -181,7 +189,8 @@ def benchmark(
         runner: where to run it.
         settings: sessions (each loads the file afresh; at least 2), runs, warm-up.
         kernels: what the file runs, if that is known; checked against what really ran.
-        model: predicts from a table of the same target.
+        model: predicts from a table of the same target; without ``kernels``, what runs is worked
+            out from the file.
         budget: limit for the verdict.
         on_progress: called with sessions done, sessions in all, and what is being measured.
         patience_s: how long to go on, in seconds, while the budget seems missed and other load
@@ -198,6 +207,7 @@ def benchmark(
         raise ValueError(f"a benchmark needs {MIN_SESSIONS} sessions, got {settings.sessions}")
     if model is not None:
         model.table.target.require_same(runner.target)
+    predicted, unpredicted = _predict(path, kernels, model)
     runner.prepare([path])
     latencies: list[LatencySession] = []
     operators: list[OperatorSession] = []
@@ -255,11 +265,32 @@ def benchmark(
         measurement=measurement,
         interval_ms=sessions_interval([np.median(one) for one in measurement.sessions_ms]),
         undisturbed=steady,
-        predicted=model.predict(kernels) if model and kernels else None,
+        predicted=predicted,
         budget=budget,
         kernels=_compare(names, measured, kernels, model),
         note=note,
+        unpredicted=unpredicted,
     )
+
+
+def _predict(
+    path: Path, kernels: Sequence[Kernel] | None, model: LatencyModel | None
+) -> tuple[Latency | None, str]:
+    """What a table says of a file; if nothing, the reason."""
+    if model is None:
+        return None, ""
+    if kernels:
+        return model.predict(kernels), ""
+    try:
+        prediction = predict(path.name, read_network(path), model)
+    except NetworkUnreadable as error:
+        return None, str(error)
+    if prediction.latency is None:
+        return None, (
+            f"the table lacks kernels ({len(prediction.missing)} kinds); to measure them: "
+            f"pocketnas tables predict {path} --table TABLE --measure-missing"
+        )
+    return prediction.latency, ""
 
 
 def _counted(sessions: Sequence[LatencySession]) -> list[LatencySession]:

@@ -88,6 +88,24 @@ def test_a_file_is_measured_without_knowing_its_kernels_or_a_table(
     assert report.to_json()["verdict"] is None
 
 
+def test_what_a_file_runs_is_worked_out_where_it_is_not_told(
+    profiled: Profiled, network: tuple[Path, Probe]
+) -> None:
+    model = LatencyModel(profiled.table)
+    told = benchmark(network[0], HostRunner(), settings=SETTINGS, model=model)
+    assert told.predicted is not None
+    assert told.predicted.p50_ms == pytest.approx(model.predict(network[1].kernels).p50_ms)
+    assert "not predicted" not in told.summary()
+    lacking = replace(
+        profiled.table,
+        rows={k: row for k, row in profiled.table.rows.items() if k != network[1].kernels[3]},
+    )
+    untold = benchmark(network[0], HostRunner(), settings=SETTINGS, model=LatencyModel(lacking))
+    assert untold.predicted is None
+    assert "not predicted: the table lacks kernels (1 kinds)" in untold.summary()
+    assert "--measure-missing" in untold.to_json()["unpredicted"]
+
+
 def test_a_table_of_another_target_is_refused_before_measuring(
     profiled: Profiled, network: tuple[Path, Probe], target: Target
 ) -> None:
