@@ -26,7 +26,6 @@ from cli_measure import (
 )
 from cli_options import (
     BudgetMs,
-    Confidence,
     Data,
     FittedTask,
     ImageSize,
@@ -196,8 +195,11 @@ def search(
 
     if budget_ms is not None and options.table is None:
         raise typer.BadParameter("a budget in ms needs --table; make one: pocketnas profile")
-    if options.measure_doubtful and options.table is None:
-        raise typer.BadParameter("--measure-doubtful needs --table; make one: pocketnas profile")
+    for name in ("measure_doubtful", "measure_missing"):
+        if getattr(options, name) and options.table is None:
+            raise typer.BadParameter(
+                f"--{name.replace('_', '-')} needs --table; make one: pocketnas profile"
+            )
     budget = budget_of(budget_ms, options.confidence, options.fill)
     task = task_of(options.task, options.data, options.image_size, options.task_set)
     config = config_of(options, budget, task)
@@ -269,7 +271,6 @@ def benchmark(
         Path | None, typer.Option(help="Latency table of the target, or a folder with it.")
     ] = None,
     budget_ms: BudgetMs = None,
-    confidence: Confidence = 0.95,
     sessions: Annotated[int, typer.Option(min=2, help="Times the file is loaded afresh.")] = 5,
     as_json: Json = False,
 ) -> None:
@@ -279,7 +280,7 @@ def benchmark(
     """
     from latency_tables.store import load_tables, table_of
 
-    where, budget = place_of(place), budget_of(budget_ms, confidence)
+    where, budget = place_of(place), budget_of(budget_ms)
     tables = load_tables(table) if table else []
     with progress("benchmark") as show:
 

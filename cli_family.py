@@ -52,12 +52,11 @@ def prune(
     """Prune a GRAM search's meta-graph to networks for other budgets, without searching again."""
     from latency_tables.budget import Budget
     from toolchain import family
-    from toolchain.run_dir import TABLE
 
     with usage():
         budgets = [Budget(limit_ms=limit_ms, confidence=confidence) for limit_ms in budget_ms]
     folder, config = open_run(run)
-    latency_table = table_at(table or (folder.path / TABLE if folder.has(TABLE) else None))
+    latency_table = table_at(table or folder.table_path)
     if latency_table is None:
         raise typer.BadParameter(f"the search in {run} had no table; give one with --table")
     members = family.prune(folder, config, latency_table, budgets, output, resume=resume)
@@ -119,13 +118,11 @@ def _outline_table(
     """
     from profilers.probes import Probe
     from toolchain import pipeline
-    from toolchain.run_dir import TABLE
     from toolchain.scaling import scaled_networks
 
-    own = folder.path / TABLE
     beside = output.resolve().with_name(f"{output.resolve().name}.table")
-    source = path or (beside if measures_missing and beside.exists() else own)
-    if source == own and not folder.has(TABLE):
+    source = path or (beside if measures_missing and beside.exists() else folder.table_path)
+    if source is None:
         raise typer.BadParameter(
             f"the search in {folder.path} had no table; give one with --table"
         )

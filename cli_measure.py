@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from toolchain.run_dir import RunDirectory
     from toolchain.spaces.space import Space
 
-LEARNED = "learned.table"
-"""In a run's folder: its table, with the networks that its search doubted and had measured."""
-
 
 def add_missing(
     table: LatencyTable, path: Path | None, space: Space, runner: Runner
@@ -123,6 +120,7 @@ def doubtful_measured(
     from profilers.doubtful import network_meter
     from profilers.settings import ProfileSettings
     from toolchain.probe_networks import probe_network
+    from toolchain.run_dir import DOUBTFUL, LEARNED
     from toolchain.spaces.space import space_to_json
 
     assert appraiser.model is not None, "there is a table"
@@ -133,9 +131,10 @@ def doubtful_measured(
 
     described = json.dumps(space_to_json(space), sort_keys=True)
     with (
+        folder.forgotten_on_failure(),
         runner_on(place) as runner,
         network_meter(
-            folder.path / "doubtful.journal", runner, build, ProfileSettings(),
+            folder.path / DOUBTFUL, runner, build, ProfileSettings(),
             target=table.target, space=described,
         ) as meter,
     ):  # fmt: skip
@@ -149,6 +148,7 @@ def doubtful_measured(
 def learned_table(folder: RunDirectory) -> LatencyTable | None:
     """The table that learned from the networks that a search doubted, if one did."""
     from latency_tables.store import load_table
+    from toolchain.run_dir import LEARNED
 
     return load_table(folder.path / LEARNED) if folder.has(LEARNED) else None
 

@@ -152,13 +152,24 @@ class PlaceOptions:
         Path | None,
         typer.Option(dir_okay=False, help="benchmark_model for the phone; else it is fetched."),
     ] = None
-    threads: Annotated[int, typer.Option(help="Threads the runtime is given.")] = 1
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            help="Threads the runtime is given; else those of the table, or 1.",
+            show_default=False,
+        ),
+    ] = None
     cpu_mask: Annotated[
         str, typer.Option(help="CPUs of the phone: auto, big, all or a hexadecimal mask.")
     ] = "auto"
     precision: Annotated[
-        str, typer.Option(help="float32, int8, or float16 to let a phone compute so.")
-    ] = "float32"
+        str | None,
+        typer.Option(
+            help="float32, int8, or float16 to let a phone compute so; else that of the table, or "
+            "float32.",
+            show_default=False,
+        ),
+    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -113,15 +113,26 @@ def place_of(options: PlaceOptions, target: Target | None = None) -> Place:
     from profilers.phone import PhoneOptions
     from profilers.place import Place
 
+    threads, precision = options.threads, options.precision
+    if target is not None:
+        for name, given, known in (
+            ("threads", threads, target.threads), ("precision", precision, target.precision),
+        ):  # fmt: skip
+            if given not in (None, known):
+                raise typer.BadParameter(
+                    f"--{name} {given}: the table is of {name} {known}; leave --{name} out, or "
+                    "take another table"
+                )
+        threads, precision = target.threads, target.precision
     with usage():
         return Place(
             devices=tuple(options.device or ["host"]),
             servers=_servers(options.adb_server),
             binary=options.benchmark_binary,
             options=PhoneOptions(
-                threads=target.threads if target else options.threads,
+                threads=1 if threads is None else threads,
                 cpus=options.cpu_mask,
-                precision=target.precision if target else options.precision,
+                precision=precision or "float32",
             ),
         )
 
@@ -186,10 +197,14 @@ def table_paths(output: Path, devices: tuple[str, ...]) -> dict[str, Path]:
     return {name: output / f"{re.sub('[^A-Za-z0-9._-]', '_', name)}.table" for name in devices}
 
 
-def budget_of(limit_ms: float | None, confidence: float, fill: float = 0.0) -> Budget | None:
+def budget_of(
+    limit_ms: float | None, confidence: float = 0.95, fill: float = 0.0
+) -> Budget | None:
     """The budget, or None without a limit; the rest is checked all the same."""
     from latency_tables.budget import Budget
 
+    if fill and limit_ms is None:
+        raise typer.BadParameter("--fill is a share of the budget: give --budget-ms too")
     with usage():
         limit = 1.0 if limit_ms is None else limit_ms
         budget = Budget(limit_ms=limit, confidence=confidence, fill=fill)
@@ -241,6 +256,7 @@ def config_of(options: SearchOptions, budget: Budget | None, task: Task) -> RunC
             epochs=options.epochs, seed=options.seed, limits=limits,
             task_set=options.task_set or [], weights=options.weights,
             supernet_set=options.supernet_set or [], recipe=options.recipe,
+            measure_doubtful=options.measure_doubtful,
         )  # fmt: skip
 
 

@@ -75,7 +75,7 @@ def main() -> None:
         "grid_measured_ms": measured_ms,
         "screened_accuracy": screened,
         "mobilenets": mobilenets,
-        "comparison": [compare(row, mobilenets) for row in swiftnets],
+        "comparison": compare_with_families(swiftnets, mobilenets),
         "options": {key: str(value) for key, value in vars(options).items()},
     }
     report("SwiftNets against the envelope of the MobileNets", figures, options.output)
@@ -168,6 +168,20 @@ def train_grid(
         given(path, config, None, genotype)
     train_all(paths, data, options.workers)
     return [figures_of(path, None, None) for path in paths]
+
+
+def compare_with_families(
+    swiftnets: Sequence[Mapping[str, Any]], mobilenets: Sequence[Mapping[str, Any]]
+) -> dict[str, list[dict[str, Any]]]:
+    """Every SwiftNet against all MobileNets, and against those of each family alone."""
+    families = {"all": "", "MobileNetV2": "v2-", "MobileNetV3-small": "v3s-"}
+    return {
+        family: [
+            compare(row, [one for one in mobilenets if one["genotype"].startswith(prefix)])
+            for row in swiftnets
+        ]
+        for family, prefix in families.items()
+    }
 
 
 def compare(

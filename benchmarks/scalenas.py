@@ -76,7 +76,9 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("-o", "--output", type=Path)
     options = parser.parse_args()
-    options.folder.mkdir(parents=True, exist_ok=True)
+    decisive = ("camvid", "image_size", "teacher_steps", "steps", "validation")
+    identity = {name: str(getattr(options, name)) for name in decisive}
+    RunDirectory.create(options.folder, identity, resume=True)
     jobs = [(seed, sampling) for seed in options.seeds for sampling in options.samplings]
     with ProcessPoolExecutor(options.workers, get_context("spawn")) as pool:
         list(pool.map(partial(teacher_weights, options), options.seeds))

@@ -71,17 +71,14 @@ def measured_networks(rows: Sequence[JournalRow]) -> list[MeasuredNetwork]:
     ]
 
 
-def kernel_rows(
-    rows: Iterable[JournalRow], runs: int, drifted_batches: Collection[int] = ()
-) -> dict[Kernel, KernelLatency]:
+def kernel_rows(rows: Sequence[JournalRow], runs: int) -> dict[Kernel, KernelLatency]:
     """The table's row for every kernel that the journal's probes ran.
 
     Args:
         rows: the journal.
         runs: of each session.
-        drifted_batches: whose sessions count as disturbed.
     """
-    kernels = _by_kernel(rows, drifted_batches)
+    kernels = _by_kernel(rows, drifted_batches(rows))
     return {kernel: _kernel_latency(values, runs) for kernel, values in kernels.items()}
 
 

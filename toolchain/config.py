@@ -45,6 +45,7 @@ class RunConfig:
         seed: of everything random.
         task_settings: the user's choices of the task, of the type that the table of tasks states.
         supernet: training of the weights that candidates share; None where they have their own.
+        measure_doubtful: whether candidates that the table doubts are measured.
     """
 
     task: str
@@ -60,6 +61,7 @@ class RunConfig:
     seed: int
     task_settings: Any = NO_SETTINGS
     supernet: SupernetPlan | None = None
+    measure_doubtful: bool = False
 
     @property
     def kind(self) -> type[Task]:
@@ -80,6 +82,7 @@ class RunConfig:
             "training": asdict(self.training),
             "budget": asdict(self.budget) if self.budget else None,
             "limits": asdict(self.limits),
+            "measure_doubtful": self.measure_doubtful,
             "seed": self.seed,
             "versions": versions(),
         }
@@ -108,6 +111,7 @@ def make_config(
     weights: str = "auto",
     supernet_set: Sequence[str] = (),
     recipe: str | None = None,
+    measure_doubtful: bool = False,
 ) -> RunConfig:
     """A configuration from what a person types; ``*_set`` are texts like ``name=value``.
 
@@ -131,6 +135,7 @@ def make_config(
             kind of task is one for it.
         supernet_set: settings of the supernet's training.
         recipe: name of the answer's training; None for the customary one of the kind of task.
+        measure_doubtful: whether candidates that the table doubts are measured.
 
     Raises:
         NameUnknown: there is no such task, method, proxy or recipe, or none of its settings has
@@ -139,6 +144,11 @@ def make_config(
     """
     kind = entry(task).kind
     supernet = _plan(kind, space, method, weights, supernet_set)
+    if supernet and (proxy_set or proxy != "quick"):
+        raise ValueError(
+            "--proxy and --proxy-set are of trainings that candidates have each of their own, and "
+            "here they share a supernet's weights: see --supernet-set, or add --weights own"
+        )
     training = _training(kind, recipe, epochs, is_inherited=supernet is not None)
     return RunConfig(
         task=task,
@@ -154,6 +164,7 @@ def make_config(
         seed=seed,
         task_settings=make_task_settings(task, parse_assignments(task_set)),
         supernet=supernet,
+        measure_doubtful=measure_doubtful,
     )
 
 
@@ -244,6 +255,7 @@ def config_from_json(data: Mapping[str, Any]) -> RunConfig:
             budget=Budget(**data["budget"]) if data["budget"] else None,
             limits=Limits(**data["limits"]),
             seed=data["seed"],
+            measure_doubtful=data.get("measure_doubtful", False),
         )
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise RunUnusable(

@@ -78,6 +78,8 @@ class JournaledEvaluator:
 
     def __call__(self, genotypes: Sequence[str]) -> Sequence[Candidate]:
         """Candidates in the order of their genotypes."""
+        for genotype in genotypes:  # what a table has measured does not depend on the workers
+            self._appraiser.appraise(genotype)
         missing = [one for one in dict.fromkeys(genotypes) if one not in self._known]
         for genotype in genotypes:
             if genotype in self._known:

@@ -5,6 +5,8 @@
     RUN/
       config.json         what was asked for, with seeds; and the versions that ran
       latency.table       the table it was searched with
+      doubtful.journal, learned.table
+                          where doubtful candidates are measured: these, and the table with them
       teacher.safetensors, supernet.safetensors, supernet.jsonl, supernet.json
                           where candidates share weights: see `shared_weights.py`
       candidates.jsonl    one line for each network judged, as it was finished
@@ -14,6 +16,8 @@
       test.json, predictions.png
                           the result on the test data, and some of it drawn
       network.onnx, network.tflite, network.json (the card)
+      network.int8.tflite, network.int8.json, network.words.txt
+                          in 8-bit integers; of a language model, the words
       benchmark.json      predicted against measured, the verdict
       report.html
 
@@ -37,6 +41,8 @@ from toolchain.errors import RunUnusable
 CONFIG = "config.json"
 LOCK = "lock"
 TABLE = "latency.table"
+LEARNED = "learned.table"
+DOUBTFUL = "doubtful.journal"
 
 
 class RunDirectory:
@@ -128,10 +134,16 @@ class RunDirectory:
         try:
             yield
         except Exception:
-            if not _names(self.path) - {CONFIG, LOCK, TABLE}:
-                for name in (TABLE, CONFIG):
+            journal = {DOUBTFUL, f"{DOUBTFUL}.lock"}
+            if not _names(self.path) - {CONFIG, LOCK, TABLE, *journal}:
+                for name in (*journal, TABLE, CONFIG):
                     (self.path / name).unlink(missing_ok=True)
             raise
+
+    @property
+    def table_path(self) -> Path | None:
+        """The table to predict with, as far as the search has taught it; None without one."""
+        return next((self.path / name for name in (LEARNED, TABLE) if self.has(name)), None)
 
     @property
     def config(self) -> dict[str, Any]:

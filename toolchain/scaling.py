@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from latency_tables.budget import Budget
 from latency_tables.model import LatencyModel
+from latency_tables.precision import kernels_in
 from latency_tables.table import LatencyTable
 from toolchain.config import RunConfig
 from toolchain.errors import BudgetUnreachable, RunUnusable
@@ -166,9 +167,9 @@ def largest(genotype: str, outlines: Sequence[ShrinkCnnSpace], appraiser: Apprai
         BudgetUnreachable: none is within budget and limits; names the fastest.
     """
     if appraiser.model is not None:
-        appraiser.model.require(
-            kernel for outline in outlines for kernel in outline.kernels(genotype)
-        )
+        precision = appraiser.model.table.target.precision
+        kernels = {kernel for outline in outlines for kernel in outline.kernels(genotype)}
+        appraiser.model.require(kernels_in(precision, kernels))
     seen = [
         Scaled(outline, replace(appraiser, space=outline).appraise(genotype))
         for outline in outlines

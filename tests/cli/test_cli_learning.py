@@ -10,6 +10,7 @@ import pytest
 from command_line import TRAINING, Call, Ended
 
 from latency_tables.store import load_table, save_table
+from toolchain.run_dir import RunDirectory
 
 
 @pytest.fixture
@@ -90,6 +91,25 @@ def test_a_search_measures_what_its_table_doubts(
     assert best["doubt"] < json.loads((tmp_path / "doubted" / "search.json").read_text())["best"][
         "doubt"
     ]  # fmt: skip
+
+
+def test_a_table_is_of_so_many_threads(
+    doubting: Path, task: list[str], call: Call, tmp_path: Path
+) -> None:
+    ended = call(
+        "search", "-o", tmp_path / "run", *task, *TRAINING, "--table", doubting, "--threads=2"
+    )
+    assert "--threads 2: the table is of threads 1; leave --threads out" in ended.complaint
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_search_that_cannot_be_leaves_its_folder_free(
+    doubting: Path, task: list[str], call: Call, tmp_path: Path
+) -> None:
+    words = ["search", "-o", tmp_path / "run", *task, *TRAINING, "--table", doubting]
+    refused = call(*words, "--budget-ms=50", "--method=gram", "--measure-doubtful")
+    assert "GRAM searches the SwiftNet space" in refused.complaint
+    RunDirectory.require_usable(tmp_path / "run", resume=False)
 
 
 def test_without_a_table_there_is_nothing_to_doubt(

@@ -206,6 +206,8 @@ def test_tasks_sizes_and_spaces_that_do_not_fit_are_told_in_one_line(
         ("--train-set augment=none", "'augment'; known are: batch_size", 1),
         ("--supernet nothing", "nothing is no run", 1),
         ("--task-set validation=100", "ask for fewer, or add images", 1),
+        ("--weights own --task-set validation=100", "ask for fewer, or add images", 1),
+        ("--proxy-set train=64", "here they share a supernet's weights", 2),
         ("--method gram", "GRAM", 2),
     ],
 )

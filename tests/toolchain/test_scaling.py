@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from small_run import GENOTYPE, SPACE, SWIFTNET, make_task, small_config, start
 from latency_tables.budget import Budget
 from latency_tables.errors import KernelMissing
 from latency_tables.model import LatencyModel
+from latency_tables.precision import network_in
 from latency_tables.table import LatencyTable
 from toolchain import pipeline
 from toolchain.config import config_from_json
@@ -84,6 +86,22 @@ def test_the_network_is_the_largest_that_keeps_the_budget(budget: Budget) -> Non
         assert macs <= chosen.candidate.macs or latency.p95_ms > budget.limit_ms
     assert chosen.candidate.latency == MODEL.predict(chosen.outline.kernels(GENOTYPE))
     assert budget.admits(chosen.candidate.latency)
+
+
+def test_a_table_of_int8_predicts_int8_networks() -> None:
+    """Which lack no row, though the table has none in float."""
+    rows = {
+        kernel: row
+        for outline in OUTLINES
+        for kernel, row in zip(
+            network_in("int8", outline.kernels(GENOTYPE)),
+            itertools.cycle(EVERYTHING.rows.values()),
+        )
+    }
+    table = replace(EVERYTHING, target=replace(TARGET, precision="int8"), rows=rows)
+    appraiser = Appraiser(space=SPACE, model=LatencyModel(table), budget=Budget(limit_ms=1e3))
+    chosen = largest(GENOTYPE, OUTLINES, appraiser)
+    assert chosen.candidate.macs == max(one.counts(GENOTYPE).macs for one in OUTLINES)
 
 
 def test_confidence_decides_too() -> None:

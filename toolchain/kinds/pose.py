@@ -56,8 +56,6 @@ class PoseSettings:
         augment: "moves" for random scale, rotation and mirror image; "none".
         half_bodies: Share of the persons of whom half is cut out in training, top-down.
         tag_weight: Of the losses of tags beside that of heatmaps, bottom-up.
-        longer_side: Pixels that the longer side of larger images is reduced to when they are
-            read; 0 keeps their sizes.
     """
 
     approach: Literal["top-down", "bottom-up"] = "top-down"
@@ -66,7 +64,6 @@ class PoseSettings:
     augment: Literal["none", "moves"] = "moves"
     half_bodies: float = 0.3
     tag_weight: float = TAG_WEIGHT
-    longer_side: int = 0
 
     def __post_init__(self) -> None:
         ranges = {
@@ -74,7 +71,6 @@ class PoseSettings:
             "sigma": self.sigma > 0,
             "half_bodies": 0 <= self.half_bodies <= 1,
             "tag_weight": self.tag_weight >= 0,
-            "longer_side": self.longer_side >= 0,
         }
         for name, is_in_range in ranges.items():
             if not is_in_range:
@@ -160,7 +156,7 @@ class Pose(ObjectiveTask):
         data, settings = self.data, self.settings
         validation = aside(len(data.train), data.validation is not None, settings.validation)
         if train is not None:
-            train = min(train, len(data.train) - (validation or 0))
+            train = min(train, max(1, len(data.train) - (validation or 0)))
         training, validating = data.split(validation=validation, train=train, seed=seed)
         movement = TOP_DOWN if settings.approach == "top-down" else BOTTOM_UP
         return PoseObjective(

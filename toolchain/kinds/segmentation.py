@@ -99,7 +99,7 @@ class Segmentation(ObjectiveTask):
         data, settings = self.data, self.settings
         validation = aside(len(data.train), data.validation is not None, settings.validation)
         if train is not None:
-            train = min(train, len(data.train) - (validation or 0))
+            train = min(train, max(1, len(data.train) - (validation or 0)))
         training, validating = data.split(validation=validation, train=train, seed=seed)
         return SegmentationObjective(
             training=training,

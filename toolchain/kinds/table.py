@@ -66,6 +66,23 @@ class DrawnPoseSettings(PoseSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PhotographedPoseSettings(PoseSettings):
+    """See PoseSettings.
+
+    Attributes:
+        longer_side: Pixels that the longer side of larger images is reduced to when they are
+            read; 0 keeps their sizes.
+    """
+
+    longer_side: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.longer_side < 0:
+            raise ValueError(f"longer_side {self.longer_side} is out of range")
+
+
+@dataclass(frozen=True, kw_only=True)
 class TextSettings:
     """What a user may choose of a text.
 
@@ -187,7 +204,9 @@ def _stick_people(data: Path | None, size: ImageSize, settings: DrawnPoseSetting
     return Pose(drawn, settings, network_hw)
 
 
-def _coco_keypoints(data: Path | None, size: ImageSize, settings: PoseSettings) -> Task:
+def _coco_keypoints(
+    data: Path | None, size: ImageSize, settings: PhotographedPoseSettings
+) -> Task:
     path = _place("coco-keypoints", data)
     images = load_coco_keypoints(path, settings.longer_side or None)
     return Pose(images, settings, _pair(size) or COCO_SIZES[settings.approach])
@@ -252,7 +271,7 @@ TASKS: Mapping[str, Entry] = {
     "camvid": Entry(Segmentation, SegmentationSettings, _camvid),
     "cityscapes": Entry(Segmentation, SegmentationSettings, _cityscapes),
     "stick-people": Entry(Pose, DrawnPoseSettings, _stick_people),
-    "coco-keypoints": Entry(Pose, PoseSettings, _coco_keypoints),
+    "coco-keypoints": Entry(Pose, PhotographedPoseSettings, _coco_keypoints),
     "brown": Entry(Language, BrownSettings, _brown),
     "text-folder": Entry(Language, TextSettings, _text_folder),
 }

@@ -94,7 +94,8 @@ def _breed(
     children: list[str] = []
     for _ in range(count):
         competitors = [living[index] for index in rng.integers(len(living), size=sample)]
-        child = _child(appraiser.best(competitors), known, children, appraiser, rng)
+        winner = max(competitors, key=lambda one: (one.accuracy, -one.macs, one.genotype))
+        child = _child(winner, known, children, appraiser, rng)
         if child is not None:
             children.append(child)
     return children

@@ -75,10 +75,15 @@ def gram(
         step = search.round()
         idle = 0 if step else idle + 1
         steps += [step] if step else []
-    best = max(search.trained.values(), key=lambda one: (search.smoothed(one), -one.macs))
+    candidates = tuple(search.trained.values())
+    # What was within the budget when proposed may not be, once the table has learned.
+    admitted = [one for one in candidates if appraiser.admits(one)]
+    if not admitted:
+        raise appraiser.unreachable(candidates)
+    best = max(admitted, key=lambda one: (search.smoothed(one), -one.macs))
     return SearchResult(
         best=best,
-        evaluated=tuple(search.trained.values()),
+        evaluated=candidates,
         trajectory=tuple(steps),
         meta_graph=replace(search.meta, answer=search.meta.dags(search.masks[best.genotype])),
     )

@@ -55,6 +55,10 @@ def search_command(content: Content, folder: Path) -> str:
     words += ["--epochs", str(epochs)]
     words += _changed("--train-set", config["training"], training_defaults)
     words += _table_and_budget_words(content)
+    if content.budget is not None and content.budget.fill:
+        words += ["--fill", repr(content.budget.fill)]
+    if config.get("measure_doubtful"):
+        words += ["--measure-doubtful"]
     for name, limit in config["limits"].items():
         if limit is not None:
             words += [f"--{name.replace('_', '-')}", str(limit)]
@@ -102,7 +106,11 @@ def export_command(content: Content) -> str:
 def benchmark_command(content: Content) -> str:
     """Measures the run's exported network and keeps the result in the folder."""
     words = ["pocketnas", "benchmark", str(content.path / "network.tflite")]
-    words += [*_table_and_budget_words(content), "--json"]
+    if content.table_path is not None:
+        words += ["--table", str(content.table_path)]
+    if content.budget is not None:
+        words += ["--budget-ms", repr(content.budget.limit_ms)]
+    words += ["--json"]
     return f"{shlex.join(words)} > {shlex.quote(str(content.path / BENCHMARK))}"
 
 

@@ -16,9 +16,10 @@ from toolchain.evaluation import CANDIDATES
 from toolchain.graph import Graph
 from toolchain.kinds.table import entry
 from toolchain.kinds.task import Task
+from toolchain.methods.limits import Limits
 from toolchain.methods.meta_graph import MetaGraph, meta_graph_from_json
 from toolchain.pipeline import BENCHMARK, PREDICTIONS, SEARCH, TEST, TRAINING
-from toolchain.run_dir import TABLE, RunDirectory
+from toolchain.run_dir import RunDirectory
 from toolchain.shared_weights import CURVE, SCORES
 from toolchain.spaces.dag import Dag, parse_dags
 from toolchain.spaces.image_space import ImageSpace
@@ -40,7 +41,8 @@ class Content:
         path: the folder, absolute, so that commands hold wherever they are pasted.
         config: what was asked for.
         budget: the limit; None for a search by MACs alone.
-        table: what latencies were predicted with.
+        table: what latencies are predicted with.
+        table_path: where it is.
         supernet: points of the curve of the shared weights' training; empty where there are none.
         supernet_scores: what its smallest and largest network score, once it is trained.
         candidates: networks judged, in the order they were finished.
@@ -58,6 +60,7 @@ class Content:
     config: Record
     budget: Budget | None
     table: LatencyTable | None
+    table_path: Path | None
     supernet: Sequence[Record]
     supernet_scores: Record | None
     candidates: Sequence[Record]
@@ -137,7 +140,10 @@ class Content:
         return [{"p95_ms": None, **known.get(step["genotype"], {}), **step} for step in steps]
 
     def admits(self, candidate: Record) -> bool:
-        """Whether a candidate's predicted latency is within the budget."""
+        """Whether a candidate is within the budget and the other limits."""
+        counts = {name: candidate[name] for name in ("macs", "params", "memory_bytes")}
+        if not Limits(**self.config["limits"]).admits(**counts):
+            return False
         return self.budget is None or self.budget.admits(_latency(candidate))
 
     def limited_ms(self, candidate: Record) -> float:
@@ -171,7 +177,8 @@ def read_content(run: RunDirectory) -> Content:
         path=run.path.resolve(),
         config=config,
         budget=Budget(**config["budget"]) if config["budget"] else None,
-        table=load_table(run.path / TABLE) if run.has(TABLE) else None,
+        table=load_table(run.table_path) if run.table_path else None,
+        table_path=run.table_path,
         supernet=run.records(CURVE),
         supernet_scores=_read(run, SCORES),
         candidates=run.records(CANDIDATES),

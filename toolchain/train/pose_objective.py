@@ -44,11 +44,16 @@ class PoseObjective:
     movement: Movement = STILL
 
     def __post_init__(self) -> None:
-        """Check that there is something to score by.
+        """Check that there is something to learn from and to score by.
 
         Raises:
-            DataUnusable: No validation image has a person with labelled keypoints.
+            DataUnusable: No training or no validation image has a person with labelled keypoints.
         """
+        if not self.training:
+            raise DataUnusable(
+                "none of the training images has a person with labelled keypoints: train on more "
+                "of the images"
+            )
         if not labelled_persons(self.validation):
             raise DataUnusable(
                 f"none of the {len(self.validation)} validation images has a person with labelled "

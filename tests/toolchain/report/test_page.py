@@ -14,7 +14,7 @@ import typer
 import cli
 from toolchain.config import config_from_json
 from toolchain.errors import RunUnusable
-from toolchain.report.commands import make_command, search_command
+from toolchain.report.commands import benchmark_command, make_command, search_command
 from toolchain.report.content import read_content
 from toolchain.report.page import write_report
 from toolchain.run_dir import RunDirectory
@@ -278,6 +278,24 @@ def test_limits_are_in_the_command_to_reproduce(make_run: MakeRun) -> None:
     run = make_run(max_params=400_000)
     assert "--max-params 400000" in search_command(read_content(run), run.path)
     assert "--max-macs" not in search_command(read_content(run), run.path)
+
+
+def test_how_a_budget_is_used_is_in_the_command_to_reproduce(make_run: MakeRun) -> None:
+    run = make_run()
+    config = run.config
+    config["budget"]["fill"], config["measure_doubtful"] = 0.85, True
+    run.write_json("config.json", config)
+    command = search_command(read_content(run), run.path)
+    assert "--fill 0.85" in command
+    assert "--measure-doubtful" in command
+
+
+def test_what_a_table_learned_is_what_the_next_benchmark_predicts_with(make_run: MakeRun) -> None:
+    run = make_run(without=("benchmark.json",))
+    (run.path / "learned.table").write_bytes((run.path / "latency.table").read_bytes())
+    assert f"--table {run.path.resolve() / 'learned.table'}" in benchmark_command(
+        read_content(run)
+    )
 
 
 @pytest.mark.parametrize("limit_ms", [0.45, None])
