@@ -395,7 +395,8 @@ def main() -> None:
         if code == EXIT_INTERRUPTED:  # what typer makes of Ctrl-C
             fail(
                 "interrupted; what was finished is kept: profile, search and run go on with "
-                "--resume, train and export when called again",
+                "--resume, train and export when called again; kernels that a table lacks are "
+                "measured from the start",
                 code,
             )
         sys.exit(code)
