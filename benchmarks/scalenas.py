@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -104,18 +105,27 @@ def front(space: ScaleNetSpace) -> list[str]:
 
 def fronts(options: argparse.Namespace) -> dict[str, Any]:
     """The same networks in every supernet, on the validation images."""
-    data = data_of(options)
-    space, objective = space_of(options, data), objective_of(data)
-    genotypes = front(space)
+    genotypes = front(space_of(options, data_of(options)))
     figures: dict[str, Any] = {"genotypes": genotypes}
-    for sampling in options.samplings:
-        scores = []
-        for seed in options.seeds:
-            supernet = load_supernet(options, space, f"{sampling}-{seed}")
-            scores.append([score(supernet, one, objective) for one in genotypes])
+    for sampling, scores in scores_of(options, genotypes).items():
         means = [float(np.mean(one)) for one in scores]
         figures[sampling] = {"mean": mean_and_spread(means), "scores": scores}
     return figures
+
+
+def scores_of(
+    options: argparse.Namespace, genotypes: Sequence[str]
+) -> dict[str, list[list[float]]]:
+    """By sampling and seed, what a supernet's weights give each network on validation images."""
+    data = data_of(options)
+    space, objective = space_of(options, data), objective_of(data)
+    scores: dict[str, list[list[float]]] = {}
+    for sampling in options.samplings:
+        scores[sampling] = []
+        for seed in options.seeds:
+            supernet = load_supernet(options, space, f"{sampling}-{seed}")
+            scores[sampling].append([score(supernet, one, objective) for one in genotypes])
+    return scores
 
 
 def limited(options: argparse.Namespace, space: ScaleNetSpace, share: float) -> Appraiser:
@@ -174,20 +184,19 @@ def budgets(options: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def alone(options: argparse.Namespace) -> dict[str, Any]:
-    """Every other network of the front, and more of the dense ones, trained alone."""
-    space = space_of(options, data_of(options))
-    genotypes = front(space)
-    chosen = [index for index in range(len(genotypes)) if index % len(DENSITIES) in (0, 2, 4)]
-    rows = train_alone(options, [(genotypes[index], options.seeds[0]) for index in chosen])
-    known = fronts(options)
+    """Networks of the front trained alone, and how well each supernet ranks them."""
+    everything = front(space_of(options, data_of(options)))
+    genotypes = [one for index, one in enumerate(everything) if index % len(DENSITIES) % 2 == 0]
+    rows = train_alone(options, [(one, options.seeds[0]) for one in genotypes])
+    scores = scores_of(options, genotypes)
     return {
         "networks": rows,
         "spearman": {
-            sampling: rank_correlations(
-                [row["test"] for row in rows],
-                [[scores[index] for index in chosen] for scores in known[sampling]["scores"]],
-            )
-            for sampling in options.samplings
+            part: {
+                sampling: rank_correlations([row[part] for row in rows], each)
+                for sampling, each in scores.items()
+            }
+            for part in ("validation", "test")
         },
     }
 
