@@ -3,15 +3,17 @@ from __future__ import annotations
 import itertools
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import pytest
 from judge import Judge
 from swiftnets import NOISE, SPACE, appraiser_of, drawn_from, noisy_worth, search, worth_of
 
-from latency_tables.budget import Budget
+from latency_tables.budget import Budget, Latency
 from toolchain.errors import BudgetUnreachable
 from toolchain.executors import ProcessExecutor
 from toolchain.methods.candidate import Appraiser, Candidate, evaluated
@@ -61,6 +63,36 @@ def test_what_the_budget_excludes_is_never_evaluated(share: float) -> None:
         assert latency is not None
         assert latency.p95_ms <= appraiser.budget.limit_ms * (1 + 1e-12)
     assert appraiser.admits(result.best)
+
+
+def test_what_turns_out_to_exceed_the_budget_is_not_the_answer() -> None:
+    """A table that learns while it is searched with may put a network it admitted over."""
+    appraiser = appraiser_of()
+    assert appraiser.budget is not None
+    over_ms = 2 * appraiser.budget.limit_ms
+    over = Latency(p50_ms=over_ms, p95_ms=over_ms)
+
+    def evaluate(genotypes: Sequence[str]) -> list[Candidate]:
+        candidates = []
+        for genotype in genotypes:
+            candidate, is_over = appraiser.appraise(genotype), crc32(genotype.encode()) % 2 == 0
+            accuracy = worth_of(genotype) + (1 if is_over else 0)
+            candidates.append(
+                evaluated(replace(candidate, latency=over) if is_over else candidate, accuracy, {})
+            )
+        return candidates
+
+    result = gram(appraiser, evaluate, SMALL, np.random.default_rng(0))
+    assert any(one.latency == over for one in result.evaluated)
+    assert appraiser.admits(result.best)
+    with pytest.raises(BudgetUnreachable):
+        gram(
+            appraiser,
+            lambda all_: [evaluated(replace(appraiser.appraise(one), latency=over), 0.5, {})
+                          for one in all_],
+            SMALL,
+            np.random.default_rng(0),
+        )  # fmt: skip
 
 
 def test_what_leaves_the_budget_unused_is_never_evaluated() -> None:
