@@ -42,6 +42,7 @@ def test_a_candidate_costs_what_its_graph_and_the_table_say(make_judge: MakeJudg
         "metric": 0.75,
         "p50_ms": found.latency.p50_ms,
         "p95_ms": found.latency.p95_ms,
+        "doubt": found.latency.doubt,
         "macs": found.macs,
         "params": found.params,
         "memory_bytes": found.memory_bytes,
